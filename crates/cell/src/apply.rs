@@ -1,0 +1,171 @@
+//! From a durable entry to its answers.
+//!
+//! If this stops halfway, the entry is in the log: the next start applies it again from there, and whoever asks again
+//! under the same key gets the answer that was not delivered.
+
+use machine::{Archive, BatchItem, Body, Record, RefusalOwned, Verdict, batch_items};
+use words::Position;
+
+use crate::api::{Answer, Decided, Reply};
+use crate::cell::{Asks, Cell, Note, Queued};
+use crate::fault::CellFault;
+
+/// How many recent operations are remembered beside their records before all are forgotten.
+const NOTES_MAX: usize = 1 << 16;
+
+impl<W, R> Cell<W, R> {
+    /// The log has made the entry durable that [`Cell::take_batch`] or [`Cell::claim`] gave.
+    pub fn appended(&mut self, position: Position, entry: Vec<u8>) {
+        let mut batch = self.appending.take().expect("an append was under way");
+        assert_eq!(position.index, self.tail.index + 1, "the log is dense");
+        self.counters.entries += 1;
+        self.counters.entry_bytes += entry.len() as u64;
+        batch.entry = entry;
+        self.tail = position;
+        self.ready.push_back((position, batch));
+    }
+
+    /// Applies the oldest durable entry that is not applied yet, and answers its operations. Says whether there was one.
+    ///
+    /// # Errors
+    /// [`CellFault`]: the cell must stop.
+    pub fn apply_next(&mut self) -> Result<bool, CellFault> {
+        let Some((position, batch)) = self.ready.pop_front() else { return Ok(false) };
+        self.apply_entry(position, &batch.entry)?;
+        let mut applied = std::mem::take(&mut self.applied);
+        // The claim is the cell's own: its verdicts have nobody to go to.
+        for (verdict, operation) in applied.verdicts.iter().zip(batch.operations) {
+            self.conclude(position, verdict, &applied.items, operation)?;
+        }
+        applied.verdicts.clear();
+        self.applied = applied;
+        Ok(true)
+    }
+
+    /// Applies an entry for its state alone: at recovery, nobody waits for an answer.
+    ///
+    /// # Errors
+    /// [`CellFault`]: the cell must stop.
+    pub(crate) fn apply_entry(&mut self, position: Position, entry: &[u8]) -> Result<(), CellFault> {
+        self.machine.apply(position, entry, &mut self.archive, &mut self.applied)?;
+        self.counters.expired_holds += u64::from(self.applied.expired);
+        self.counters.decided += (self.applied.verdicts.len() + self.applied.items.len()) as u64;
+        self.progress.note_applied(entry.len());
+        Ok(())
+    }
+
+    fn conclude(
+        &mut self,
+        position: Position,
+        verdict: &Verdict,
+        items: &[Verdict],
+        operation: Queued<W>,
+    ) -> Result<(), CellFault> {
+        let mut answer = Answer::default();
+        let mut replayed = false;
+        let mut decided_at = position;
+        match verdict {
+            Verdict::Items { start, len } => {
+                for item in &items[*start..*start + *len] {
+                    self.collect_verdict(item, position, &mut answer)?;
+                }
+            }
+            Verdict::Fenced { epoch } => return Err(CellFault::Fenced { epoch: *epoch }),
+            single => {
+                replayed = matches!(single, Verdict::Replayed { .. });
+                decided_at = self.collect_verdict(single, position, &mut answer)?;
+            }
+        }
+        let seen = self.machine.position();
+        let decided = Decided { position: decided_at, seen, replayed, joined: false, answer };
+        let key = machine::Command::decode(&operation.command)?.key.to_owned();
+        self.answer_joined(&operation, &decided, &key)?;
+        if let Some(waiter) = operation.waiter {
+            self.replies.push((waiter.who, Reply::Decided(decided)));
+        }
+        Ok(())
+    }
+
+    fn answer_joined(&mut self, operation: &Queued<W>, decided: &Decided, key: &str) -> Result<(), CellFault> {
+        let Some(name) = operation.name else { return Ok(()) };
+        let Some(inflight) = self.inflight.remove(&name) else { return Ok(()) };
+        for join in inflight.joined {
+            let mut decided = decided.clone();
+            decided.joined = true;
+            if join.asks != Asks::Other {
+                self.note(name).joins += 1;
+            } else {
+                let mut refused = Answer::default();
+                let code = machine::Code::KeyReused;
+                refused.push_refusal(machine::Refusal { code, about: key, had: 0, wanted: 0 });
+                decided = Decided { answer: refused, joined: false, replayed: false, ..decided };
+            }
+            self.replies.push((join.waiter.who, Reply::Decided(decided)));
+        }
+        Ok(())
+    }
+
+    /// What is remembered of a recent operation, to be added to.
+    pub(crate) fn note(&mut self, name: u128) -> &mut Note {
+        if self.notes.len() >= NOTES_MAX {
+            self.notes.clear();
+        }
+        self.notes.entry(name).or_default()
+    }
+
+    fn collect_verdict(
+        &self,
+        verdict: &Verdict,
+        position: Position,
+        answer: &mut Answer,
+    ) -> Result<Position, CellFault> {
+        match verdict {
+            Verdict::Decided { ordinal } => self.collect(*ordinal, false, answer),
+            Verdict::Replayed { ordinal } => self.collect(*ordinal, true, answer),
+            Verdict::Refused(refusal) => {
+                answer.push_refusal(refusal.as_refusal());
+                Ok(position)
+            }
+            Verdict::Items { .. } | Verdict::Fenced { .. } => unreachable!("an item is decided, replayed or refused"),
+        }
+    }
+
+    /// Copies a record and, of a batch, its items' records. Gives the position that decided it.
+    pub(crate) fn collect(&self, ordinal: u64, replayed: bool, answer: &mut Answer) -> Result<Position, CellFault> {
+        let mut position = Ok(Position::START);
+        let mut items = Vec::new();
+        self.archive.read(ordinal, &mut |bytes| {
+            answer.push_record(bytes, ordinal, replayed);
+            position = Record::decode(bytes).map(|record| {
+                if let Body::Batch { items: runs, exceptions, .. } = record.body {
+                    items.extend(batch_items(runs, exceptions).map(Item::from));
+                }
+                record.position
+            });
+        })?;
+        for item in items {
+            match item {
+                Item::Recorded(ordinal) => {
+                    self.archive.read(ordinal, &mut |bytes| answer.push_record(bytes, ordinal, replayed))?;
+                }
+                Item::Refused(refusal) => answer.push_refusal(refusal.as_refusal()),
+            }
+        }
+        Ok(position?)
+    }
+}
+
+/// A [`BatchItem`] that outlives the batch's record.
+enum Item {
+    Recorded(u64),
+    Refused(RefusalOwned),
+}
+
+impl From<BatchItem<'_>> for Item {
+    fn from(item: BatchItem<'_>) -> Self {
+        match item {
+            BatchItem::Recorded(ordinal) => Self::Recorded(ordinal),
+            BatchItem::Refused(refusal) => Self::Refused(refusal.into()),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The cell's threads: one that decides, one that appends, one that keeps house, one for the log's upkeep.
+//!
+//! A small entry with nothing else to do is appended by the deciding thread itself: a lone client waits for one write
+//! and sync and for no hand-over between threads. Under load the appending thread writes the next entry while the last
+//! one is applied.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use archive::ArchiveError;
+use disk::Disk;
+use log::{Append, Kept, Log, LogError, Upkeep};
+use words::Position;
+
+use crate::api::Rejected;
+use crate::cell::Cell;
+use crate::clock::Now;
+use crate::fault::CellFault;
+use crate::handle::{Message, ReadReplyTo, Shared, WriteReply, lock, now_since, refuse};
+use crate::house::{HouseResult, HouseWork};
+use crate::inbox::Inbox;
+
+/// The exit code of a process whose cell had to stop: EX_SOFTWARE of sysexits.h.
+pub const EXIT_FATAL: i32 = 70;
+
+/// The largest entry that the deciding thread appends itself.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// How long the log rests before its end is marked.
+const MARK_AFTER: Duration = Duration::from_millis(50);
+
+/// How often deadlines are looked at while an append or a read takes long.
+const EXPIRE_EVERY: Duration = Duration::from_millis(5);
+
+/// How often room is looked for while there is none.
+const ROOM_EVERY: Duration = Duration::from_millis(100);
+
+/// House-keeping on the deciding thread may take one part in so many of the time that applying takes.
+const HOUSE_PART: u32 = 4;
+
+/// How long the deciding thread looks out for the next request of a lone client before it sleeps: to be woken costs more
+/// than most clients take to ask again.
+const LOOK_OUT: Duration = Duration::from_micros(60);
+
+/// The niceness of threads whose work nobody waits for: a third of the weight of those that answer.
+const BEHIND_NICE: i32 = 5;
+
+const IDLE: Duration = Duration::from_secs(1);
+
+pub(crate) type TheCell = Cell<WriteReply, ReadReplyTo>;
+
+/// An entry on its way to the appending thread.
+struct AppendJob {
+    after: Position,
+    epoch: u64,
+    entry: Vec<u8>,
+}
+
+pub(crate) struct Driver {
+    cell: TheCell,
+    log: Arc<Mutex<Box<dyn Log>>>,
+    appends: Sender<AppendJob>,
+    house: Sender<HouseWork>,
+    inbox: Arc<Inbox<Message>>,
+    shared: Arc<Shared>,
+    marked: bool,
+    last_append: Instant,
+    /// Whether the last look into the inbox found one message only.
+    lone: bool,
+    stoppers: Vec<Sender<()>>,
+}
+
+impl Driver {
+    pub(crate) fn spawn(
+        cell: TheCell,
+        log: Box<dyn Log>,
+        upkeep: Option<Box<dyn Upkeep>>,
+        disk: Arc<dyn Disk>,
+        inbox: Arc<Inbox<Message>>,
+        shared: Arc<Shared>,
+    ) -> JoinHandle<()> {
+        let log = Arc::new(Mutex::new(log));
+        let (appends, jobs) = channel();
+        let (house, work) = channel();
+        let name = cell.options.cell.clone();
+        let append = spawn("log", {
+            let (log, inbox) = (Arc::clone(&log), Arc::clone(&inbox));
+            move || append_all(&log, &jobs, &inbox)
+        });
+        let keep = spawn("house", {
+            let inbox = Arc::clone(&inbox);
+            move || {
+                step_back();
+                // A cell that is gone needs no house.
+                crate::house::keep(disk, &name, work, &mut |result| drop(inbox.send(Message::House(result))));
+            }
+        });
+        let over = Arc::new(AtomicBool::new(false));
+        let upkeep = spawn("upkeep", {
+            let over = Arc::clone(&over);
+            move || {
+                step_back();
+                upkeep.into_iter().for_each(|upkeep| keep_up(&*upkeep, &over));
+            }
+        });
+        let mut driver = Self {
+            cell,
+            log,
+            appends,
+            house,
+            inbox,
+            shared,
+            marked: false,
+            last_append: Instant::now(),
+            lone: false,
+            stoppers: Vec::new(),
+        };
+        spawn("cell", move || {
+            if let Err(fault) = driver.run() {
+                fatal(&fault);
+            }
+            let stoppers = driver.close();
+            over.store(true, Ordering::Relaxed);
+            for thread in [append, keep, upkeep] {
+                // A panic there has stopped the process already.
+                let _ = thread.join();
+            }
+            for done in stoppers {
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
+        })
+    }
+
+    fn run(&mut self) -> Result<(), CellFault> {
+        let mut messages = Vec::with_capacity(256);
+        self.publish_status();
+        loop {
+            let patience = self.patience();
+            let look_out = if self.lone { LOOK_OUT } else { Duration::ZERO };
+            self.inbox.take(&mut messages, patience, look_out);
+            self.lone = messages.len() == 1;
+            for message in messages.drain(..) {
+                self.handle(message)?;
+            }
+            self.step()?;
+            if !self.stoppers.is_empty() && self.cell.is_idle() && !self.cell.checkpoint_runs() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<(), CellFault> {
+        if self.cell.is_appending() {
+            self.cell.expire(self.now());
+        }
+        self.start_append();
+        let mut applied = false;
+        let began = Instant::now();
+        while self.cell.apply_next()? {
+            applied = true;
+            self.start_append();
+            self.publish_status();
+            self.deliver();
+        }
+        let applying = began.elapsed();
+        self.publish_status();
+        self.deliver();
+        if applied || self.cell.has_waiting_reads() {
+            let now = self.now();
+            for (reply, answer) in self.cell.wake_reads(now)? {
+                reply(answer);
+            }
+        }
+        self.keep_house(applying);
+        Ok(())
+    }
+
+    fn handle(&mut self, message: Message) -> Result<(), CellFault> {
+        let now = self.now();
+        match message {
+            Message::Write(write, reply) => self.cell.submit(write, reply, now)?,
+            Message::Read(read, reply) => {
+                if let Some((reply, answer)) = self.cell.read(read, reply, now)? {
+                    reply(answer);
+                }
+            }
+            Message::Appended { entry, result } => self.on_appended(entry, result),
+            Message::House(result) => self.on_house(result),
+            Message::Stop(done) => {
+                self.cell.stop();
+                self.stoppers.push(done);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the next append if there is a reason for one and none is under way.
+    fn start_append(&mut self) {
+        if self.cell.is_appending() {
+            return;
+        }
+        let now = self.now();
+        if let Some(entry) = self.next_entry(now) {
+            let job = AppendJob { after: self.cell.tail(), epoch: self.cell.epoch(), entry };
+            self.marked = false;
+            if job.entry.len() <= INLINE_BYTES_MAX && self.cell.nothing_to_apply() {
+                let (entry, result) = append(&self.log, job);
+                self.on_appended(entry, result);
+            } else {
+                self.appends.send(job).expect("the appending thread lives as long as its sender");
+            }
+        }
+    }
+
+    fn next_entry(&mut self, now: Now) -> Option<Vec<u8>> {
+        let has_room = lock(&self.log).has_room().is_ok();
+        self.cell.set_storage_full(!has_room);
+        if has_room {
+            return self.cell.take_batch(now);
+        }
+        self.cell.reject_queue(Rejected::StorageFull);
+        None
+    }
+
+    fn on_appended(&mut self, entry: Vec<u8>, result: Append) {
+        self.last_append = Instant::now();
+        match result {
+            Append::Ok(position) => self.cell.appended(position, entry),
+            Append::Rejected(log::Rejected::Full) => self.cell.append_rejected(Rejected::StorageFull),
+            Append::Rejected(log::Rejected::TooLarge { max }) => {
+                self.cell.append_rejected(Rejected::TooLarge { max });
+            }
+            lost => {
+                self.cell.lose_log();
+                self.deliver();
+                fatal(&format!("the log is lost to this leader: {lost:?}"));
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        for (reply, answer) in self.cell.take_replies() {
+            reply(answer);
+        }
+    }
+
+    fn keep_house(&mut self, applying: Duration) {
+        // A chunk of a checkpoint is made on this thread, and entries come first: house-keeping gets a part of the time
+        // that they took, so that it neither delays them much nor falls behind under load.
+        let began = Instant::now();
+        let budget = applying / HOUSE_PART;
+        while let Some(work) = self.cell.next_house_work() {
+            self.house.send(work).expect("the house-keeping thread lives as long as its sender");
+            if began.elapsed() >= budget {
+                break;
+            }
+        }
+        let rested = !self.marked && !self.cell.is_appending() && self.last_append.elapsed() >= MARK_AFTER;
+        if rested {
+            self.mark();
+        }
+    }
+
+    fn on_house(&mut self, result: HouseResult) {
+        match self.cell.house_done(result) {
+            Ok(Some(upto)) => self.trim(upto),
+            Ok(None) => {}
+            Err(error) => fatal(&error),
+        }
+    }
+
+    fn trim(&mut self, upto: u64) {
+        let mut log = lock(&self.log);
+        if let Err(error) = log.trim(upto) {
+            fatal(&error);
+        }
+        lock(&self.shared.status).log_first = log.first();
+    }
+
+    fn mark(&mut self) {
+        let marked = lock(&self.log).mark();
+        match marked {
+            // Without room for a mark the end of the log is unmarked, which costs nothing unless it is damaged.
+            Ok(()) | Err(LogError::Full) => self.marked = true,
+            Err(error) => {
+                self.cell.lose_log();
+                self.deliver();
+                fatal(&error);
+            }
+        }
+    }
+
+    /// Marks the end of the log and lets go of the other threads, who end with what they have.
+    fn close(mut self) -> Vec<Sender<()>> {
+        self.mark();
+        for late in self.inbox.close() {
+            refuse(late, self.cell.machine().position());
+        }
+        self.stoppers
+    }
+
+    fn patience(&mut self) -> Duration {
+        if self.cell.has_ready() {
+            return Duration::ZERO;
+        }
+        let mut patience = IDLE;
+        if self.cell.is_appending() || self.cell.has_waiting_reads() {
+            patience = patience.min(EXPIRE_EVERY);
+        } else if self.cell.is_storage_full() {
+            patience = patience.min(ROOM_EVERY);
+        } else if let Some(due_us) = self.cell.timer_due_in_us(now_since(self.shared.started)) {
+            patience = patience.min(Duration::from_micros(due_us));
+        }
+        if !self.marked {
+            patience = patience.min(MARK_AFTER);
+        }
+        if self.cell.has_chunk_to_take() {
+            patience = Duration::ZERO;
+        }
+        patience
+    }
+
+    fn publish_status(&self) {
+        let mut status = self.cell.status();
+        let mut shared = lock(&self.shared.status);
+        status.log_first = shared.log_first;
+        *shared = status;
+    }
+
+    fn now(&self) -> Now {
+        now_since(self.shared.started)
+    }
+}
+
+fn append(log: &Mutex<Box<dyn Log>>, job: AppendJob) -> (Vec<u8>, Append) {
+    let AppendJob { after, epoch, entry } = job;
+    let result = lock(log).append(after, epoch, &entry);
+    (entry, result)
+}
+
+fn append_all(log: &Mutex<Box<dyn Log>>, jobs: &Receiver<AppendJob>, inbox: &Inbox<Message>) {
+    for job in jobs {
+        let (entry, result) = append(log, job);
+        // The cell waits for this before it ends.
+        drop(inbox.send(Message::Appended { entry, result }));
+    }
+}
+
+/// Does the log's work beside the appends as it comes, until it is over.
+fn keep_up(upkeep: &dyn Upkeep, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        match upkeep.run_once() {
+            Ok(Kept::Worked) => {}
+            Ok(Kept::Idle | Kept::Full) => upkeep.wait(ROOM_EVERY),
+            Err(error) => fatal(&error),
+        }
+    }
+}
+
+/// Lets the threads that answer go first. Where the system does not allow it, all are equal, which is only slower.
+fn step_back() {
+    let this = rustix::thread::gettid();
+    let _ = rustix::process::setpriority_process(Some(this), BEHIND_NICE);
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(format!("tertium-{name}")).spawn(body).expect("the system has a thread to spare")
+}
+
+/// Stops the process: the state is not what it should be, and only a restart that verifies can make it so.
+fn fatal(why: &dyn std::fmt::Display) -> ! {
+    eprintln!("tertium: fatal: {why}. The process stops; start it again to recover from the log.");
+    std::process::exit(EXIT_FATAL)
+}
+
+// What the cell's thread and the archive's jobs hand each other must be able to cross threads.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<TheCell>();
+    is_send::<ArchiveError>();
+};

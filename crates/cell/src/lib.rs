@@ -1,0 +1,36 @@
+//! The cell: owns the machine, gives operations their place in the log, applies them and answers; the only clock reader.
+//!
+//! [`Cell`] is the logic, without threads, clocks or a log; [`start`] runs it with all three.
+
+mod api;
+mod apply;
+mod cell;
+mod checkpoint;
+mod clock;
+mod driver;
+mod fault;
+mod handle;
+mod history;
+mod house;
+mod inbox;
+mod options;
+mod propose;
+mod read;
+mod recover;
+
+pub use api::{
+    Account, Answer, Counters, Decided, Found, Level, Operation, Part, Query, Read, ReadError, ReadReply, Rejected,
+    Reply, Status, Write,
+};
+pub use cell::Cell;
+pub use checkpoint::{
+    CHECKPOINT_DIR, CheckpointError, CheckpointHead, CheckpointWriter, Loaded, list_checkpoints, load_checkpoint,
+};
+pub use clock::{CellClock, Now};
+pub use driver::EXIT_FATAL;
+pub use fault::CellFault;
+pub use handle::{CellHandle, OpenLog, ReadReplyTo, StartError, Stopper, WriteReply, start};
+pub use history::{History, HistoryPage};
+pub use house::{House, HouseError, HouseResult, HouseWork};
+pub use options::Options;
+pub use recover::{RecoverError, Recovery, recover};

@@ -1,0 +1,54 @@
+//! What can be set about a cell, with defaults that are safe.
+
+use words::CellName;
+
+/// Settings of one cell.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cell's name, part of every position and checked against what is on disk.
+    pub cell: CellName,
+    /// Who this node is, written into the claim.
+    pub node: String,
+    /// How long decided keys are kept. Default 7 days, at least 1 hour.
+    pub key_retention_ms: u64,
+    /// The most commands that wait to be appended; more are turned away. Default 65,536.
+    pub queue_commands_max: usize,
+    /// The most bytes of commands that wait, likewise. Default 64 MiB.
+    pub queue_bytes_max: usize,
+    /// The largest entry that commands are joined into; one command may still be larger. Default 1 MiB.
+    pub entry_bytes_max: usize,
+    /// The size of one log segment. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// A checkpoint begins after this many bytes of log. Default 128 MiB.
+    pub checkpoint_bytes: u64,
+    /// How many bytes of log to keep behind the older of the two newest checkpoints. Default 256 MiB.
+    pub log_retention_bytes: u64,
+    /// How many accounts or holds a checkpoint writes between two entries. Default 1,000, about 0.1 ms.
+    pub checkpoint_chunk_items: usize,
+    /// The most records of one memtable, after which it is sealed into a segment. Default 524,288.
+    pub memtable_records_max: usize,
+    /// How many frozen memtables may wait to be written before writes are turned away. Default 4.
+    pub archive_backlog_max: usize,
+    /// The most reads that may wait for a position or an operation. Default 16,384.
+    pub waiting_reads_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cell: CellName::new("main").expect("`main` is a cell name"),
+            node: "one".to_owned(),
+            key_retention_ms: 7 * 24 * 3_600_000,
+            queue_commands_max: 65_536,
+            queue_bytes_max: 64 << 20,
+            entry_bytes_max: 1 << 20,
+            segment_bytes: 64 << 20,
+            checkpoint_bytes: 128 << 20,
+            log_retention_bytes: 256 << 20,
+            checkpoint_chunk_items: 1_000,
+            memtable_records_max: 524_288,
+            archive_backlog_max: 4,
+            waiting_reads_max: 16_384,
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! From a request to an entry: admission, join, queue, batch.
+//!
+//! If this stops halfway, nothing has happened: what is queued lives in memory only, and the callers' keys make a second
+//! try safe. Everything that can be refused without the log is refused here, before anything is appended.
+
+use std::collections::VecDeque;
+
+use machine::{BatchMode, Command, Op, Record, set_times};
+use words::{Fingerprint, Position};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::api::{Answer, Decided, Part, Rejected, Reply, Write};
+use crate::cell::{Asks, Batch, Cell, Inflight, Joined, Queued, Waiter};
+use crate::clock::Now;
+use crate::fault::CellFault;
+
+/// When to come back to a cell that is overloaded.
+const RETRY_AFTER_MS: u64 = 100;
+
+/// The deadline of the cell's own commands, which nobody waits for: none.
+const NO_DEADLINE_US: u64 = u64::MAX;
+
+impl<W, R> Cell<W, R> {
+    /// Takes a write in. The answer comes through [`Cell::take_replies`], at once or later.
+    ///
+    /// # Errors
+    /// [`CellFault`] if the archive cannot be read: the cell must stop.
+    pub fn submit(&mut self, write: Write, who: W, now: Now) -> Result<(), CellFault> {
+        let waiter = Waiter { who, deadline_us: write.deadline_us };
+        let Ok(command) = Command::decode(&write.command) else {
+            self.reject(waiter, Rejected::Malformed);
+            return Ok(());
+        };
+        let is_settle = matches!(command.op, Op::Settle);
+        let is_stream = matches!(command.op, Op::Batch { mode: BatchMode::Stream, .. });
+        let mut waiter = waiter;
+        let mut keyed = None;
+        if !is_stream {
+            let name = operation_name(self.hash_seed, command.principal, command.key);
+            let fingerprint = command.fingerprint();
+            let Some(still) = self.try_join(name, fingerprint, is_settle, waiter) else { return Ok(()) };
+            let Some(still) = self.try_replay(name, &command, fingerprint, still, now)? else { return Ok(()) };
+            waiter = still;
+            keyed = Some((name, fingerprint));
+        }
+        if let Some(why) = self.why_not_admit(write.command.len(), write.deadline_us, now) {
+            self.reject(waiter, why);
+            return Ok(());
+        }
+        // A rival of another kind may hold the place under that name: then nobody can join this one.
+        let name = keyed.filter(|(name, _)| !self.inflight.contains_key(name)).map(|(name, fingerprint)| {
+            self.inflight.insert(name, Inflight { fingerprint, is_settle, joined: Vec::new() });
+            name
+        });
+        self.queue_bytes += write.command.len();
+        self.queue.push_back(Queued {
+            command: write.command,
+            name,
+            received_us: now.mono_us,
+            deadline_us: write.deadline_us,
+            waiter: Some(waiter),
+        });
+        Ok(())
+    }
+
+    /// Joins an operation in flight under the same key. Gives the waiter back if there is none to join.
+    fn try_join(
+        &mut self,
+        name: u128,
+        fingerprint: Fingerprint,
+        is_settle: bool,
+        waiter: Waiter<W>,
+    ) -> Option<Waiter<W>> {
+        let Some(inflight) = self.inflight.get_mut(&name) else { return Some(waiter) };
+        // What comes while a settle is in flight will find the key decided or barred: it goes its own way, after it.
+        if inflight.is_settle && !is_settle {
+            return Some(waiter);
+        }
+        let asks = match inflight.fingerprint == fingerprint {
+            _ if is_settle => Asks::Settle,
+            true => Asks::Same,
+            false => Asks::Other,
+        };
+        inflight.joined.push(Joined { waiter, asks });
+        self.counters.joins += u64::from(asks != Asks::Other);
+        None
+    }
+
+    /// Answers from the record if the key was decided. Gives the waiter back if it was not.
+    fn try_replay(
+        &mut self,
+        name: u128,
+        command: &Command<'_>,
+        fingerprint: Fingerprint,
+        waiter: Waiter<W>,
+        now: Now,
+    ) -> Result<Option<Waiter<W>>, CellFault> {
+        let at = self.clock.peek(now);
+        let found = self.machine.find_operation(command.principal, command.key, at, &self.archive)?;
+        let Some(ordinal) = found else { return Ok(Some(waiter)) };
+        let is_settle = matches!(command.op, Op::Settle);
+        let (answer, position) = self.replay(ordinal, (!is_settle).then_some(fingerprint), command.key)?;
+        // A refusal to use the key for something else is not the first answer.
+        let replayed = matches!(answer.first(), Some(Part::Record { .. }));
+        if replayed {
+            self.counters.replays += 1;
+            self.note(name).replays += 1;
+        }
+        let seen = self.machine.position();
+        let decided = Decided { position, seen, replayed, joined: false, answer };
+        self.replies.push((waiter.who, Reply::Decided(decided)));
+        Ok(None)
+    }
+
+    /// The answer to a request whose key was decided under `ordinal`. A request that settles has no fingerprint: it takes
+    /// whatever was decided.
+    pub(crate) fn replay(
+        &self,
+        ordinal: u64,
+        fingerprint: Option<Fingerprint>,
+        key: &str,
+    ) -> Result<(Answer, Position), CellFault> {
+        let mut answer = Answer::default();
+        let position = self.collect(ordinal, true, &mut answer)?;
+        let Some(fingerprint) = fingerprint else { return Ok((answer, position)) };
+        let code = match answer.first().map(|part| part.record()).transpose()?.flatten() {
+            Some(Record { body: machine::Body::Barred, .. }) => machine::Code::OperationBarred,
+            Some(record) if record.fingerprint != fingerprint => machine::Code::KeyReused,
+            _ => return Ok((answer, position)),
+        };
+        let mut refused = Answer::default();
+        refused.push_refusal(machine::Refusal { code, about: key, had: 0, wanted: 0 });
+        Ok((refused, self.machine.position()))
+    }
+
+    fn why_not_admit(&self, bytes: usize, deadline_us: u64, now: Now) -> Option<Rejected> {
+        let queue_is_full = self.queue.len() >= self.options.queue_commands_max
+            || self.queue_bytes + bytes > self.options.queue_bytes_max;
+        if self.stopping {
+            Some(Rejected::Stopping)
+        } else if deadline_us <= now.mono_us {
+            Some(Rejected::DeadlineExceeded)
+        } else if self.storage_full {
+            Some(Rejected::StorageFull)
+        } else if queue_is_full && !self.queue.is_empty() || self.is_behind() {
+            Some(Rejected::Overloaded { retry_after_ms: RETRY_AFTER_MS })
+        } else {
+            None
+        }
+    }
+
+    fn reject(&mut self, waiter: Waiter<W>, why: Rejected) {
+        self.counters.rejected += 1;
+        self.replies.push((waiter.who, Reply::Rejected(why)));
+    }
+
+    /// Turns away everything that is queued: the log has no room.
+    pub fn reject_queue(&mut self, why: Rejected) {
+        while let Some(operation) = self.pop_queue() {
+            self.reject_operation(operation, why);
+        }
+    }
+
+    fn pop_queue(&mut self) -> Option<Queued<W>> {
+        let operation = self.queue.pop_front()?;
+        self.queue_bytes -= operation.command.len();
+        Some(operation)
+    }
+
+    /// Turns away an operation and all who joined it.
+    pub(crate) fn reject_operation(&mut self, operation: Queued<W>, why: Rejected) {
+        if let Some(waiter) = operation.waiter {
+            self.reject(waiter, why);
+        }
+        let joined = operation.name.and_then(|name| self.inflight.remove(&name)).map(|inflight| inflight.joined);
+        for join in joined.into_iter().flatten() {
+            self.reject(join.waiter, why);
+        }
+    }
+
+    /// The claim and the settings with which a leader begins: the first entry of its epoch.
+    pub fn claim(&mut self, now: Now) -> Vec<u8> {
+        assert!(self.is_idle(), "a claim comes before everything else of its epoch");
+        let mut ops = vec![Op::Claim { epoch: self.epoch, node: &self.options.node }];
+        let key_retention_ms = self.options.key_retention_ms;
+        if self.machine.key_retention_ms() != key_retention_ms {
+            ops.push(Op::Configure { key_retention_ms });
+        }
+        let mut command = Vec::new();
+        for op in ops {
+            command.clear();
+            machine::encode_head(&mut command, words::Stamp::MAX, "", "");
+            op.encode(&mut command);
+            self.encoder.push(&command);
+        }
+        self.start_append(Vec::new(), now)
+    }
+
+    /// The next entry to append after [`Cell::tail`], if there is a reason for one: commands that wait, or a timer that is
+    /// due. Only one append is under way at a time.
+    pub fn take_batch(&mut self, now: Now) -> Option<Vec<u8>> {
+        if self.appending.is_some() {
+            return None;
+        }
+        let mut operations = Vec::with_capacity(self.queue.len().min(1_024));
+        let stamp = self.clock.peek(now);
+        while let Some(next) = self.queue.front() {
+            if !self.encoder.is_empty() && self.encoder.bytes() + next.command.len() > self.options.entry_bytes_max {
+                break;
+            }
+            let Some(mut operation) = self.pop_queue() else { break };
+            if !self.extend_deadline(&mut operation, now) {
+                self.refuse_late(operation, now);
+                continue;
+            }
+            let remaining_us = operation.deadline_us.saturating_sub(now.mono_us);
+            let waited_us = u32::try_from(now.mono_us.saturating_sub(operation.received_us)).unwrap_or(u32::MAX);
+            set_times(&mut operation.command, stamp.plus_micros(remaining_us), waited_us);
+            self.encoder.push(&operation.command);
+            operations.push(operation);
+        }
+        let timer_is_due = self.machine.next_timer().is_some_and(|due| due <= stamp);
+        if operations.is_empty() && !(timer_is_due && self.ready.is_empty()) {
+            return None;
+        }
+        Some(self.start_append(operations, now))
+    }
+
+    fn start_append(&mut self, operations: Vec<Queued<W>>, now: Now) -> Vec<u8> {
+        let stamp = self.clock.tick(now);
+        let entry = self.encoder.finish(stamp);
+        self.appending = Some(Batch { entry: Vec::new(), operations });
+        entry
+    }
+
+    /// Whether anybody still waits for an operation about to be appended. Its deadline becomes the latest of those who
+    /// asked for the same; who settles it does not ask for it to happen.
+    fn extend_deadline(&mut self, operation: &mut Queued<W>, now: Now) -> bool {
+        if operation.deadline_us == NO_DEADLINE_US || operation.deadline_us > now.mono_us {
+            return true;
+        }
+        let joined = operation.name.and_then(|name| self.inflight.get(&name));
+        let latest = joined.into_iter().flat_map(|inflight| &inflight.joined);
+        let latest =
+            latest.filter(|join| join.asks == Asks::Same).map(|join| join.waiter.deadline_us).max().unwrap_or(0);
+        operation.deadline_us = operation.deadline_us.max(latest);
+        operation.deadline_us > now.mono_us
+    }
+
+    /// Turns away an operation whose deadline passed in the queue. Who settles it and still waits gets a definite answer
+    /// all the same: a settle takes its place.
+    fn refuse_late(&mut self, operation: Queued<W>, now: Now) {
+        let inflight = operation.name.and_then(|name| self.inflight.get_mut(&name));
+        let is_live = |join: &mut Joined<W>| join.asks == Asks::Settle && join.waiter.deadline_us > now.mono_us;
+        let settles: Vec<_> =
+            inflight.map(|inflight| inflight.joined.extract_if(.., is_live).collect()).unwrap_or_default();
+        let command = (!settles.is_empty()).then(|| settle_of(&operation.command)).flatten();
+        let name = operation.name;
+        self.reject_operation(operation, Rejected::DeadlineExceeded);
+        let (Some(command), Some(name)) = (command, name) else { return };
+        let fingerprint = Fingerprint::of(&command);
+        let deadline_us = settles.iter().map(|join| join.waiter.deadline_us).max().unwrap_or(0);
+        self.inflight.insert(name, Inflight { fingerprint, is_settle: true, joined: settles });
+        self.queue_bytes += command.len();
+        self.queue.push_back(Queued { command, name: Some(name), waiter: None, received_us: now.mono_us, deadline_us });
+    }
+
+    /// Answers those whose deadline has passed: what is queued has certainly not happened, what is being appended is
+    /// uncertain. Called while an append takes long.
+    pub fn expire(&mut self, now: Now) {
+        let mut kept = VecDeque::with_capacity(self.queue.len());
+        let mut given_up = Vec::new();
+        while let Some(mut operation) = self.pop_queue() {
+            if !self.extend_deadline(&mut operation, now) {
+                self.refuse_late(operation, now);
+                continue;
+            }
+            // Others still wait for it, so it may yet happen.
+            given_up.extend(operation.waiter.take_if(|waiter| waiter.deadline_us <= now.mono_us));
+            self.queue_bytes += operation.command.len();
+            kept.push_back(operation);
+        }
+        self.queue = kept;
+        for operation in self.appending.iter_mut().flat_map(|batch| &mut batch.operations) {
+            given_up.extend(operation.waiter.take_if(|waiter| waiter.deadline_us <= now.mono_us));
+            let inflight = operation.name.and_then(|name| self.inflight.get_mut(&name));
+            let Some(inflight) = inflight else { continue };
+            let late = inflight.joined.extract_if(.., |join| join.waiter.deadline_us <= now.mono_us);
+            given_up.extend(late.map(|join| join.waiter));
+        }
+        self.counters.uncertain += given_up.len() as u64;
+        self.replies.extend(given_up.into_iter().map(|waiter| (waiter.who, Reply::Uncertain)));
+    }
+
+    /// The log is lost: everything between queue and decision is answered as what it is.
+    pub fn lose_log(&mut self) {
+        self.stopping = true;
+        self.reject_queue(Rejected::Stopping);
+        let batches = self.appending.take().into_iter().chain(std::mem::take(&mut self.ready).into_iter().map(|r| r.1));
+        for operation in batches.flat_map(|batch| batch.operations).collect::<Vec<_>>() {
+            let joined = operation.name.and_then(|name| self.inflight.remove(&name));
+            let joined = joined.into_iter().flat_map(|inflight| inflight.joined).map(|join| join.waiter);
+            for waiter in operation.waiter.into_iter().chain(joined) {
+                self.counters.uncertain += 1;
+                self.replies.push((waiter.who, Reply::Uncertain));
+            }
+        }
+    }
+
+    /// The log has no room for the entry it was given: certain not to have happened.
+    pub fn append_rejected(&mut self, why: Rejected) {
+        for operation in self.appending.take().into_iter().flat_map(|batch| batch.operations) {
+            self.reject_operation(operation, why);
+        }
+    }
+}
+
+/// The settle of the key that an encoded command names.
+fn settle_of(command: &[u8]) -> Option<Vec<u8>> {
+    let command = Command::decode(command).ok()?;
+    let mut settle = Vec::new();
+    machine::encode_head(&mut settle, words::Stamp::ZERO, command.principal, command.key);
+    Op::Settle.encode(&mut settle);
+    Some(settle)
+}
+
+/// 128 bits that stand for a principal's key while it is in flight. Seeded per data directory, so that nobody outside can
+/// make two keys meet.
+pub(crate) fn operation_name(seed: u64, principal: &str, key: &str) -> u128 {
+    let bytes = principal.len() + 1 + key.len();
+    let mut short = [0; 512];
+    let mut long = Vec::new();
+    let name = if bytes <= short.len() {
+        &mut short[..bytes]
+    } else {
+        long.resize(bytes, 0);
+        &mut long[..]
+    };
+    // Neither part can hold a zero byte, so one between them keeps them apart.
+    name[..principal.len()].copy_from_slice(principal.as_bytes());
+    name[principal.len() + 1..].copy_from_slice(key.as_bytes());
+    xxh3_128_with_seed(name, seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principal_and_key_do_not_run_into_each_other() {
+        assert_ne!(operation_name(1, "ab", "c"), operation_name(1, "a", "bc"));
+        assert_ne!(operation_name(1, "a", "b"), operation_name(2, "a", "b"));
+    }
+}

@@ -1,0 +1,90 @@
+//! How a command ends: exit codes that tell the three outcomes apart.
+
+use std::process::ExitCode;
+
+/// What `--help` says of it.
+pub(crate) const HELP: &str = "\
+Exit codes:
+   0  committed, or done
+   1  failed for another reason: a file, a directory, a server that does not answer a read
+   2  usage: what was asked for is not a request
+  10  refused: certainly not happened
+  20  uncertain: nobody knows yet; `tertium op settle KEY` makes it definite
+  70  a server stopped because its data could not be made durable, or could not be trusted (dev, serve)
+  78  a server could not start (dev, serve)";
+
+/// An ending that is no failure of the command itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    Refused,
+    Uncertain,
+}
+
+/// A command that could not be carried out.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    pub(crate) message: String,
+}
+
+pub(crate) type Ended = Result<Exit, Failure>;
+
+impl Failure {
+    /// It went wrong.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { code: FAILED, message: message.into() }
+    }
+
+    /// What was asked for is not a request.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { code: wire::codes::EXIT_USAGE, message: message.into() }
+    }
+
+    /// A server said no.
+    pub(crate) fn refused(problem: &client::Problem) -> Self {
+        Self { code: code_of(problem), message: problem.to_string() }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+const FAILED: u8 = 1;
+
+/// As the table of codes says; for a code it does not know, what its outcome says.
+pub(crate) fn code_of(problem: &client::Problem) -> u8 {
+    match wire::Code::parse(&problem.code) {
+        Some(code) => code.row().exit,
+        None if problem.outcome == "uncertain" => wire::codes::EXIT_UNCERTAIN,
+        None => wire::codes::EXIT_REFUSED,
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => wire::codes::EXIT_COMMITTED,
+            Exit::Failed => FAILED,
+            Exit::Refused => wire::codes::EXIT_REFUSED,
+            Exit::Uncertain => wire::codes::EXIT_UNCERTAIN,
+        })
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<client::ReadError> for Failure {
+    fn from(error: client::ReadError) -> Self {
+        match error {
+            client::ReadError::Refused(problem) => Self::refused(&problem),
+            other => Self::new(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The running log: append, read, trim, mark, seal.
+
+use crate::frame::{FRAME_HEADER_BYTES, FrameBuffer, Kind};
+use crate::pool::{Pool, Preparer, is_full};
+use crate::scan::{SegmentReader, Step};
+use crate::segment::{SegmentHeader, segment_name};
+use crate::{BLOCK_BYTES, DIR, Recovered};
+use disk::{Disk, File, Mode};
+use log::{Append, Capabilities, Durability, ENTRY_BYTES_MAX, Log, LogError, Rejected, Stored, Upkeep};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use words::{CellName, Position};
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// A log on prewritten files. One writer; its disk must belong to this process.
+#[derive(Debug)]
+pub struct LogFile {
+    disk: Arc<dyn Disk>,
+    cell: CellName,
+    log_id: u64,
+    entry_bytes_max: usize,
+    pool: Arc<Pool>,
+    /// The first indexes of the segments, ascending; the last one is the active one's.
+    segments: VecDeque<u64>,
+    active: Option<Active>,
+    tail: Position,
+    digest: u64,
+    sealed: bool,
+    /// The newest entry has a mark after it, or there is none.
+    marked: bool,
+    buffer: FrameBuffer,
+    /// Where the last read ended.
+    reader: Option<SegmentReader>,
+}
+
+/// The segment that appends go to.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) file: Box<dyn File>,
+    pub(crate) file_bytes: u64,
+    pub(crate) offset: u64,
+    pub(crate) seed: u64,
+}
+
+/// Why a frame was not written.
+enum Refused {
+    /// Nothing was changed.
+    Full,
+    /// Nobody knows what is durable.
+    Fatal(LogError),
+}
+
+impl Log for LogFile {
+    fn append(&mut self, after: Position, epoch: u64, entry: &[u8]) -> Append {
+        if let Err(error) = self.pool.check_fatal() {
+            return Append::Unknown(error);
+        }
+        if self.sealed {
+            return Append::Rejected(Rejected::Sealed);
+        }
+        if after != self.tail || epoch < self.tail.epoch {
+            return Append::Conflict { tail: self.tail };
+        }
+        if entry.len() > self.entry_bytes_max {
+            return Append::Rejected(Rejected::TooLarge { max: self.entry_bytes_max });
+        }
+        let position = Position { epoch, index: self.tail.index + 1 };
+        match self.write(Kind::Entry, position, entry) {
+            Ok(()) => Append::Ok(position),
+            Err(Refused::Full) => Append::Rejected(Rejected::Full),
+            Err(Refused::Fatal(error)) => Append::Unknown(error),
+        }
+    }
+
+    fn read(&mut self, from: u64, max_bytes: usize) -> Result<Vec<Stored>, LogError> {
+        self.pool.check_fatal()?;
+        let next = self.tail.index + 1;
+        if from > next {
+            return Err(LogError::Beyond { next });
+        }
+        if from < self.first() {
+            return Err(LogError::Trimmed { first: self.first() });
+        }
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for index in from..next {
+            let mut reader = self.reader_at(index)?;
+            let before = reader.place();
+            let stored = read_entry(&mut reader, index)?;
+            bytes += stored.entry.len();
+            let fits = found.is_empty() || bytes <= max_bytes;
+            if !fits {
+                reader.rewind(before);
+            }
+            self.reader = Some(reader);
+            if !fits {
+                break;
+            }
+            found.push(stored);
+        }
+        Ok(found)
+    }
+
+    fn tail(&mut self) -> Result<Position, LogError> {
+        self.pool.check_fatal()?;
+        Ok(self.tail)
+    }
+
+    fn trim(&mut self, upto: u64) -> Result<(), LogError> {
+        self.pool.check_fatal()?;
+        // A segment ends before the next one's first index; the active one stays.
+        while self.segments.get(1).is_some_and(|next| next - 1 <= upto) {
+            if let Some(first) = self.segments.pop_front() {
+                self.pool.retire([segment_name(first)]);
+            }
+        }
+        if self.reader.as_ref().is_some_and(|reader| reader.header().first() < self.first()) {
+            self.reader = None;
+        }
+        Ok(())
+    }
+
+    fn first(&self) -> u64 {
+        self.segments.front().copied().unwrap_or(1)
+    }
+
+    fn seal(&mut self) -> Result<Position, LogError> {
+        self.pool.check_fatal()?;
+        if !self.sealed {
+            self.write_bare(Kind::Seal)?;
+            self.sealed = true;
+        }
+        Ok(self.tail)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            conditional: true,
+            dense: true,
+            durability: Durability::OneNode,
+            entry_bytes_max: self.entry_bytes_max,
+        }
+    }
+
+    fn has_room(&mut self) -> Result<(), Rejected> {
+        match (self.sealed, self.pool.has_room()) {
+            (true, _) => Err(Rejected::Sealed),
+            (false, false) => Err(Rejected::Full),
+            (false, true) => Ok(()),
+        }
+    }
+
+    /// Appends a small frame that says that the newest entry was acknowledged, so that damage to it is told from a torn
+    /// tail. Where there is one already, nothing is written. [`LogError::Full`] where it would need a segment and there is
+    /// no room.
+    fn mark(&mut self) -> Result<(), LogError> {
+        self.pool.check_fatal()?;
+        if self.marked || self.sealed {
+            return Ok(());
+        }
+        self.write_bare(Kind::Mark)
+    }
+
+    fn upkeep(&self) -> Option<Box<dyn Upkeep>> {
+        Some(Box::new(self.preparer()))
+    }
+}
+
+impl LogFile {
+    /// The handle that prepares segments; call it on a thread of its own. Without it appends prepare their segments
+    /// themselves, which is correct and slow.
+    pub fn preparer(&self) -> Preparer {
+        Preparer { pool: Arc::clone(&self.pool) }
+    }
+
+    /// The chain's digest at the tail.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The length of all segments in bytes, the active one counted as far as it is written. A measure of how much a
+    /// restart reads.
+    pub fn written_bytes(&self) -> u64 {
+        let active = self.active.as_ref().map_or(0, |active| active.offset);
+        active + self.segments.len().saturating_sub(1) as u64 * self.pool.segment_bytes()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what the start found, each part once")]
+    pub(crate) fn assemble(
+        disk: Arc<dyn Disk>,
+        cell: CellName,
+        log_id: u64,
+        segment_bytes: u64,
+        pool: Arc<Pool>,
+        segments: VecDeque<u64>,
+        active: Option<Active>,
+        recovered: &Recovered,
+        marked: bool,
+    ) -> Self {
+        let room = segment_bytes - BLOCK - FRAME_HEADER_BYTES as u64;
+        Self {
+            disk,
+            cell,
+            log_id,
+            entry_bytes_max: ENTRY_BYTES_MAX.min(usize::try_from(room).unwrap_or(usize::MAX)),
+            pool,
+            marked: marked || segments.is_empty(),
+            segments,
+            active,
+            tail: recovered.tail,
+            digest: recovered.digest,
+            sealed: recovered.sealed,
+            buffer: FrameBuffer::default(),
+            reader: None,
+        }
+    }
+
+    fn write_bare(&mut self, kind: Kind) -> Result<(), LogError> {
+        self.write(kind, self.tail, &[]).map_err(|refused| match refused {
+            Refused::Full => LogError::Full,
+            Refused::Fatal(error) => error,
+        })
+    }
+
+    /// Makes one frame durable: one write and one sync, and a new segment where the active one has no room for it.
+    fn write(&mut self, kind: Kind, position: Position, entry: &[u8]) -> Result<(), Refused> {
+        let digest = self.buffer.fill(kind, position, entry, self.digest);
+        match &mut self.active {
+            Some(active) if active.offset + self.buffer.frame_bytes() <= active.file_bytes => {
+                let frame = self.buffer.frame(active.seed);
+                let written = active.file.write_at(frame, active.offset);
+                if let Err(error) = written.and_then(|()| active.file.sync()) {
+                    return Err(self.refuse("appending", &error));
+                }
+                active.offset += self.buffer.frame_bytes();
+            }
+            _ => self.roll()?,
+        }
+        (self.tail, self.digest, self.marked) = (position, digest, kind != Kind::Entry);
+        Ok(())
+    }
+
+    /// Begins a segment with the frame in the buffer. It gets its name once both are durable: a segment without a whole
+    /// first frame is damaged.
+    fn roll(&mut self) -> Result<(), Refused> {
+        let spare = match self.pool.take() {
+            Ok(spare) => spare,
+            Err(LogError::Full) => return Err(Refused::Full),
+            Err(error) => return Err(Refused::Fatal(error)),
+        };
+        let header =
+            SegmentHeader { cell: self.cell.clone(), log_id: self.log_id, before: self.tail, digest: self.digest };
+        let name = segment_name(header.first());
+        let begin = |bytes: &[u8]| -> io::Result<Box<dyn File>> {
+            let file = self.disk.open(&spare, Mode::Direct)?;
+            file.write_at(bytes, 0)?;
+            file.sync()?;
+            self.disk.rename(&spare, &name)?;
+            self.disk.sync_dir(DIR)?;
+            Ok(file)
+        };
+        let bytes = self.buffer.first_frame(&header);
+        match begin(bytes) {
+            Ok(file) => {
+                self.segments.push_back(header.first());
+                let offset = BLOCK + self.buffer.frame_bytes();
+                self.active = Some(Active { file, file_bytes: self.pool.segment_bytes(), offset, seed: header.seed() });
+                Ok(())
+            }
+            Err(error) => {
+                let what = format!("beginning {name} failed: {error}");
+                Err(Refused::Fatal(self.pool.fail(what)))
+            }
+        }
+    }
+
+    /// On file systems that copy on write even a prewritten block can meet a full disk. What was written of the frame is
+    /// not whole, and the next one overwrites it.
+    fn refuse(&self, what: &str, error: &io::Error) -> Refused {
+        if is_full(error) {
+            self.pool.set_full();
+            return Refused::Full;
+        }
+        Refused::Fatal(self.pool.fail(format!("{what} failed: {error}")))
+    }
+
+    /// A reader whose next entry has that index, which is in the log.
+    fn reader_at(&mut self, index: u64) -> Result<SegmentReader, LogError> {
+        let at = self.segments.partition_point(|first| *first <= index);
+        let first = self.segments.get(at.wrapping_sub(1)).copied().unwrap_or_else(|| self.first());
+        let reader =
+            self.reader.take().filter(|reader| reader.header().first() == first && reader.place().tail.index < index);
+        let mut reader = match reader {
+            Some(reader) => reader,
+            None => SegmentReader::open(self.disk.as_ref(), first, Some(&self.cell))?,
+        };
+        while reader.place().tail.index + 1 < index {
+            read_frame(&mut reader)?;
+        }
+        Ok(reader)
+    }
+}
+
+/// The next frame, which was acknowledged and so must be whole.
+fn read_frame(reader: &mut SegmentReader) -> Result<crate::frame::FrameHeader, LogError> {
+    if let Step::Frame(header) = reader.frame()? {
+        return Ok(header);
+    }
+    // It may have been appended since the reader last looked.
+    reader.forget();
+    match reader.frame()? {
+        Step::Frame(header) => Ok(header),
+        Step::End { .. } => {
+            Err(reader.corrupt(format!("the frame that should follow {} is damaged", reader.place().tail)))
+        }
+    }
+}
+
+fn read_entry(reader: &mut SegmentReader, index: u64) -> Result<Stored, LogError> {
+    loop {
+        let header = read_frame(reader)?;
+        if header.kind == Kind::Entry {
+            debug_assert_eq!(header.position.index, index, "a reader is where it should be");
+            let entry = reader.entry(&header)?.to_vec();
+            return Ok(Stored { position: header.position, entry, digest: header.digest });
+        }
+    }
+}
+
+// A frame of the largest entry fits into a segment of the default length.
+const _: () = assert!(ENTRY_BYTES_MAX as u64 + 2 * BLOCK <= crate::SEGMENT_BYTES_DEFAULT);

@@ -1,0 +1,40 @@
+//! The deterministic state machine: `apply(state, entry)` decides, and does nothing else.
+//!
+//! It never awaits, reads a clock, draws randomness, iterates a hash map, uses floats or panics on anything that input
+//! can reach. Time reaches it as stamps, the past through the [`Archive`] it is handed.
+
+mod apply;
+mod archive;
+mod books;
+pub mod codec;
+mod command;
+mod inbox;
+mod ledger;
+mod machine;
+mod names;
+mod past;
+mod record;
+mod refusal;
+mod snapshot;
+mod timer;
+mod turn;
+
+#[cfg(test)]
+mod testing;
+
+pub use apply::{Applied, ApplyError, Verdict};
+pub use archive::{Archive, Fault, MemoryArchive, NameHash, foldless};
+pub use codec::Corrupt;
+pub use command::{
+    BATCH_ITEMS_MAX, BatchEncoder, BatchMode, Command, ENTRY_VERSION, Entry, EntryEncoder, Item, Items, Op,
+    OpenAccount, Order, encode_head, set_times,
+};
+pub use inbox::KEY_RETENTION_MS_DEFAULT;
+pub use ledger::hold::HOLD_MS_BOUNDS;
+pub use machine::{AccountPage, AccountView, Machine, TransferState};
+pub use names::Names;
+pub use past::{Link, account_at, chain_link, history_step};
+pub use record::{After, BatchItem, Body, Event, Exceptions, Moved, Opened, RECORD_VERSION, Record, Runs, batch_items};
+pub use refusal::{Code, Refusal, RefusalOwned};
+pub use snapshot::SNAPSHOT_VERSION;
+pub use timer::TIMERS_PER_ENTRY_MAX;

@@ -1,0 +1,113 @@
+//! Why an operation did not happen, and which reason is named when several apply.
+//!
+//! The order of [`Code`] is the precedence: the machine checks in this order and the first that applies is the answer.
+
+/// The machine's refusals, in order of precedence. The numbers are stored: they are added to, never changed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Code {
+    /// The deadline passed before the entry was stamped. Not remembered.
+    DeadlineExceeded = 1,
+    /// The key was decided for another request. Not remembered: the first stays.
+    KeyReused = 2,
+    /// The key was settled before the operation came. Not remembered: the bar stays.
+    OperationBarred = 3,
+    /// The key carries its own time and that is older than the retention. Not remembered.
+    KeyExpired = 4,
+    /// An amount outside 1 to 2^127 - 1, or a hold outside its bounds.
+    AmountInvalid = 10,
+    /// From and to are the same.
+    SameAccount = 11,
+    /// No such account.
+    AccountNotFound = 12,
+    /// The id is taken.
+    AccountExists = 13,
+    /// No such transfer.
+    TransferNotFound = 14,
+    /// The accounts count different units.
+    UnitMismatch = 15,
+    /// The transfer is not held (any more).
+    HoldClosed = 16,
+    /// More than is held.
+    ExceedsHold = 17,
+    /// More than was posted and not reversed yet.
+    ExceedsPosted = 18,
+    /// A balance would leave the 128-bit range.
+    Overflow = 19,
+    /// `available` would fall below the floor.
+    InsufficientFunds = 20,
+    /// An item of an atomic batch was refused, and so all of it.
+    BatchRefused = 30,
+}
+
+/// A refusal with what a person needs to understand it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal<'a> {
+    /// Why.
+    pub code: Code,
+    /// The account, transfer or key it is about, or empty.
+    pub about: &'a str,
+    /// What there was: the available balance, the amount held, what is left to reverse; 0 where nothing fits.
+    pub had: i128,
+    /// What was asked for; 0 where nothing fits.
+    pub wanted: i128,
+}
+
+/// A [`Refusal`] that can be kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusalOwned {
+    /// Why.
+    pub code: Code,
+    /// The account, transfer or key it is about, or empty.
+    pub about: Box<str>,
+    /// As in [`Refusal`].
+    pub had: i128,
+    /// As in [`Refusal`].
+    pub wanted: i128,
+}
+
+impl RefusalOwned {
+    /// The same, borrowed.
+    pub fn as_refusal(&self) -> Refusal<'_> {
+        Refusal { code: self.code, about: &self.about, had: self.had, wanted: self.wanted }
+    }
+}
+
+impl From<Refusal<'_>> for RefusalOwned {
+    fn from(refusal: Refusal<'_>) -> Self {
+        let Refusal { code, about, had, wanted } = refusal;
+        Self { code, about: about.into(), had, wanted }
+    }
+}
+
+impl Code {
+    /// All, in order of precedence.
+    pub const ALL: [Self; 16] = [
+        Self::DeadlineExceeded,
+        Self::KeyReused,
+        Self::OperationBarred,
+        Self::KeyExpired,
+        Self::AmountInvalid,
+        Self::SameAccount,
+        Self::AccountNotFound,
+        Self::AccountExists,
+        Self::TransferNotFound,
+        Self::UnitMismatch,
+        Self::HoldClosed,
+        Self::ExceedsHold,
+        Self::ExceedsPosted,
+        Self::Overflow,
+        Self::InsufficientFunds,
+        Self::BatchRefused,
+    ];
+
+    /// The code stored as `number`.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| *code as u8 == number)
+    }
+
+    /// Whether the decision is kept under the operation's key.
+    pub const fn is_remembered(self) -> bool {
+        (self as u8) >= Self::AmountInvalid as u8
+    }
+}

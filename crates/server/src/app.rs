@@ -1,0 +1,82 @@
+//! What every request shares, and how a request asks the cell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cell::{CellHandle, Level, Query, Read, ReadReply, Reply, Write};
+use edge::{KeyRing, Limits, Stop};
+use http::HeaderValue;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use wire::{Code, Problem};
+
+use crate::config::StreamLimits;
+use crate::metrics::Metrics;
+
+/// How long after its deadline a request still waits for the cell's own word.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What every request shares.
+pub(crate) struct App {
+    /// The cell.
+    pub cell: CellHandle,
+    /// What one client may take.
+    pub limits: Limits,
+    /// What a bulk stream may take.
+    pub streams: StreamLimits,
+    /// The keys in force; `None` where nobody is asked who they are.
+    pub keys: Option<KeyRing>,
+    /// The level of reads that name none.
+    pub consistency: Level,
+    /// For `Tertium-Served-By`.
+    pub node: HeaderValue,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether the server is stopping.
+    pub stop: Stop,
+    /// Nobody's principal, shared so that no request has to make it.
+    pub anonymous: Arc<str>,
+}
+
+impl App {
+    /// Hands a write to the cell, which answers by the deadline. Whoever stops waiting does not stop the write.
+    pub(crate) async fn write(&self, command: Vec<u8>, deadline_us: u64) -> Reply {
+        // Without an answer the cell's thread is gone or waits for a disk that hangs: nobody knows what it still does.
+        match timeout(self.patience(deadline_us), self.submit(command, deadline_us)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) | Err(_) => Reply::Uncertain,
+        }
+    }
+
+    /// Until the deadline, and a little longer: the cell's own answer says more than silence.
+    fn patience(&self, deadline_us: u64) -> Duration {
+        Duration::from_micros(deadline_us.saturating_sub(self.cell.now_us())) + GRACE
+    }
+
+    /// Hands a write to the cell and gives what its answer will come through.
+    pub(crate) fn submit(&self, command: Vec<u8>, deadline_us: u64) -> oneshot::Receiver<Reply> {
+        let (sender, receiver) = oneshot::channel();
+        self.cell.write(Write { command, deadline_us }, move |reply| {
+            // Whoever asked may have gone; the write happened all the same.
+            let _ = sender.send(reply);
+        });
+        receiver
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// `stopping` where the cell is gone, `deadline-exceeded` where it does not answer in time.
+    pub(crate) async fn read(&self, level: Level, deadline_us: u64, query: Query) -> Result<ReadReply, Problem> {
+        let (sender, receiver) = oneshot::channel();
+        self.cell.read(Read { level, deadline_us, query }, move |reply| {
+            // Whoever asked may have gone.
+            let _ = sender.send(reply);
+        });
+        match timeout(self.patience(deadline_us), receiver).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) => Err(Problem::of(Code::Stopping)),
+            Err(_) => Err(Problem::of(Code::DeadlineExceeded)),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Configuration: one table of settings, read from file, environment and flags, in that rising order.
+//!
+//! Whatever is wrong is reported at once, each with its name, its value, where it came from and what would be right.
+
+mod error;
+mod parse;
+mod settings;
+mod sources;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use cell::Level;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use settings::{SETTINGS, Setting};
+pub use sources::{Loaded, Source, Value, load};
+
+/// Everything that can be set, as values.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the data lives.
+    pub data: PathBuf,
+    /// Where to listen. Port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// PEM file of the certificate chain.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of the private key.
+    pub tls_key: Option<PathBuf>,
+    /// Whether callers must present an API key.
+    pub authentication: bool,
+    /// The file of API keys; `None` = `keys.toml` in `data`.
+    pub keys: Option<PathBuf>,
+    /// The level of reads that name none.
+    pub consistency: Level,
+    /// What one client may take.
+    pub limits: edge::Limits,
+    /// What a bulk stream may take.
+    pub streams: StreamLimits,
+    /// The cell.
+    pub cell: cell::Options,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines are written, as `tracing_subscriber::EnvFilter` reads it.
+    pub log_level: String,
+    /// Threads that serve connections; 0 = one per processor.
+    pub worker_threads: usize,
+}
+
+/// Bounds of bulk streams, NDJSON and gRPC alike.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimits {
+    /// One line of NDJSON, in bytes.
+    pub line_bytes_max: usize,
+    /// Items joined into one command.
+    pub batch_items_max: usize,
+    /// Commands of one stream that may be undecided at once; reading waits beyond that.
+    pub in_flight_max: usize,
+    /// One gRPC message, in bytes.
+    pub message_bytes_max: usize,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./tertium-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            tls_certificate: None,
+            tls_key: None,
+            authentication: false,
+            keys: None,
+            consistency: Level::Linearizable,
+            limits: edge::Limits::default(),
+            streams: StreamLimits::default(),
+            cell: cell::Options::default(),
+            log_format: LogFormat::Pretty,
+            log_level: "info".to_owned(),
+            worker_threads: 0,
+        }
+    }
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            line_bytes_max: 64 * 1024,
+            batch_items_max: machine::BATCH_ITEMS_MAX,
+            in_flight_max: 8,
+            message_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+impl Config {
+    /// Where the API keys are.
+    pub fn keys_path(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| self.data.join("keys.toml"))
+    }
+
+    /// What settings say together and none says alone.
+    fn check_together(&self, errors: &mut Vec<ConfigError>) {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => {
+                errors.push(ConfigError::missing("tls_key", "tls_certificate is set: set both, or neither"))
+            }
+            (None, Some(_)) => {
+                errors.push(ConfigError::missing("tls_certificate", "tls_key is set: set both, or neither"))
+            }
+            _ => {}
+        }
+        if self.listen.ip().is_loopback() {
+            return;
+        }
+        if self.tls_certificate.is_none() && self.tls_key.is_none() {
+            errors.push(ConfigError::missing(
+                "tls_certificate",
+                "listening beyond loopback needs TLS: set tls_certificate and tls_key, or listen on 127.0.0.1",
+            ));
+        }
+        if !self.authentication {
+            errors.push(ConfigError::missing(
+                "authentication",
+                "listening beyond loopback needs it on (make keys with `tertium keys create`), or listen on 127.0.0.1",
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

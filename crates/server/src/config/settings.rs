@@ -1,0 +1,273 @@
+//! The one table of settings. File keys, environment variables, flags and their help all come from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use words::{CellName, check_id};
+
+use super::parse::{bytes, consistency, count, duration, show_bytes, show_consistency, show_duration, switch};
+use super::{Config, LogFormat};
+
+/// One setting. In the file it is `name`, in the environment `TERTIUM_NAME`, as a flag `--name` with hyphens.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name, in snake case.
+    pub name: &'static str,
+    /// What its value is written as.
+    pub unit: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// Puts the value of a text into a configuration, or says what would be right.
+    pub set: fn(&mut Config, &str) -> Result<(), String>,
+    /// The value as a text; empty if there is none.
+    pub show: fn(&Config) -> String,
+}
+
+impl Setting {
+    /// The environment variable.
+    pub fn environment(&self) -> String {
+        format!("TERTIUM_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The flag, without its two hyphens.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// What it is if nobody sets it.
+    pub fn default(&self) -> String {
+        (self.show)(&Config::default())
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3_600);
+const TICK: Duration = Duration::from_millis(250);
+const GIB: u64 = 1 << 30;
+
+/// A segment has whole blocks of every size a disk may want.
+const SEGMENT_BYTES_STEP: u64 = 64 << 10;
+
+/// A limit on waiting.
+macro_rules! waiting {
+    ($name:literal, $($field:ident).+, $meaning:literal) => {
+        Setting {
+            name: $name,
+            unit: "duration",
+            meaning: $meaning,
+            set: |c, text| duration(text, TICK..=HOUR).map(|value| c.$($field).+ = value),
+            show: |c| show_duration(c.$($field).+),
+        }
+    };
+}
+
+/// A number of things.
+macro_rules! counted {
+    ($name:literal, $($field:ident).+ : $type:ty, $range:expr, $meaning:literal) => {
+        Setting {
+            name: $name,
+            unit: "count",
+            meaning: $meaning,
+            set: |c, text| {
+                let value = count(text, $range)?;
+                c.$($field).+ = <$type>::try_from(value).map_err(|_| "a smaller number".to_owned())?;
+                Ok(())
+            },
+            show: |c| c.$($field).+.to_string(),
+        }
+    };
+}
+
+/// A number of bytes.
+macro_rules! sized {
+    ($name:literal, $($field:ident).+ : $type:ty, $range:expr, $meaning:literal) => {
+        Setting {
+            name: $name,
+            unit: "bytes",
+            meaning: $meaning,
+            set: |c, text| {
+                let value = bytes(text, $range)?;
+                c.$($field).+ = <$type>::try_from(value).map_err(|_| "a smaller number".to_owned())?;
+                Ok(())
+            },
+            // A size fits 64 bits on every machine this runs on.
+            show: |c| show_bytes(c.$($field).+ as u64),
+        }
+    };
+}
+
+/// All settings, in the order in which they are shown.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "data",
+        unit: "path",
+        meaning: "Directory of the log, the checkpoints and the archive. Made if it is not there.",
+        set: |c, text| some_path(text).map(|path| c.data = path),
+        show: |c| c.data.display().to_string(),
+    },
+    Setting {
+        name: "listen",
+        unit: "address:port",
+        meaning: "Where to listen. Beyond loopback only with TLS and authentication. Port 0 picks a free one.",
+        set: |c, text| {
+            let address = text.parse().map_err(|_| "an IP address and a port, like `127.0.0.1:7700`".to_owned())?;
+            c.listen = address;
+            Ok(())
+        },
+        show: |c| c.listen.to_string(),
+    },
+    Setting {
+        name: "tls_certificate",
+        unit: "path",
+        meaning: "PEM file with the certificate chain; with tls_key it turns TLS on.",
+        set: |c, text| some_path(text).map(|path| c.tls_certificate = Some(path)),
+        show: |c| show_path(c.tls_certificate.as_ref()),
+    },
+    Setting {
+        name: "tls_key",
+        unit: "path",
+        meaning: "PEM file with the private key of the certificate.",
+        set: |c, text| some_path(text).map(|path| c.tls_key = Some(path)),
+        show: |c| show_path(c.tls_key.as_ref()),
+    },
+    Setting {
+        name: "authentication",
+        unit: "on/off",
+        meaning: "Whether callers must present an API key (`Authorization: Bearer`).",
+        set: |c, text| switch(text).map(|on| c.authentication = on),
+        show: |c| if c.authentication { "on" } else { "off" }.to_owned(),
+    },
+    Setting {
+        name: "keys",
+        unit: "path",
+        meaning: "File of API keys, kept by `tertium keys`; read again when it changes. Default: keys.toml in data.",
+        set: |c, text| some_path(text).map(|path| c.keys = Some(path)),
+        show: |c| show_path(c.keys.as_ref()),
+    },
+    Setting {
+        name: "consistency",
+        unit: "level",
+        meaning: "The level of reads that name none: linearizable, bounded=<ms> or eventual.",
+        set: |c, text| consistency(text).map(|level| c.consistency = level),
+        show: |c| show_consistency(c.consistency),
+    },
+    Setting {
+        name: "cell",
+        unit: "name",
+        meaning: "The cell's name, part of every position; fixed once data exists.",
+        set: |c, text| {
+            let name = CellName::new(text).map_err(|_| "1 to 32 characters of a-z 0-9 -".to_owned())?;
+            c.cell.cell = name;
+            Ok(())
+        },
+        show: |c| c.cell.cell.to_string(),
+    },
+    Setting {
+        name: "node",
+        unit: "id",
+        meaning: "Who this node is: written into the log when it leads, and answered as Tertium-Served-By.",
+        set: |c, text| {
+            c.cell.node = check_id(text).map_err(|error| error.to_string())?.to_owned();
+            Ok(())
+        },
+        show: |c| c.cell.node.clone(),
+    },
+    Setting {
+        name: "key_retention",
+        unit: "duration",
+        meaning: "How long decided idempotency keys are kept.",
+        set: |c, text| {
+            let value = duration(text, HOUR..=DAY * 366)?;
+            c.cell.key_retention_ms = value.as_millis() as u64;
+            Ok(())
+        },
+        show: |c| show_duration(Duration::from_millis(c.cell.key_retention_ms)),
+    },
+    counted!("queue_commands_max", cell.queue_commands_max: usize, 1..=10_000_000,
+        "Writes that may wait to be appended; more are turned away with 503."),
+    sized!("queue_bytes_max", cell.queue_bytes_max: usize, 32 << 20..=16 * GIB,
+        "Bytes of writes that may wait to be appended, likewise."),
+    sized!("entry_bytes_max", cell.entry_bytes_max: usize, 4 << 10..=16 << 20,
+        "The largest log entry that writes are joined into."),
+    Setting {
+        name: "segment_bytes",
+        unit: "bytes",
+        meaning: "The size of one log segment.",
+        set: |c, text| {
+            let value = bytes(text, 1 << 20..=GIB)?;
+            if !value.is_multiple_of(SEGMENT_BYTES_STEP) {
+                return Err(format!("a multiple of {}", show_bytes(SEGMENT_BYTES_STEP)));
+            }
+            c.cell.segment_bytes = value;
+            Ok(())
+        },
+        show: |c| show_bytes(c.cell.segment_bytes),
+    },
+    sized!("checkpoint_bytes", cell.checkpoint_bytes: u64, 1 << 20..=64 * GIB,
+        "A checkpoint begins after this many bytes of log."),
+    sized!("log_retention_bytes", cell.log_retention_bytes: u64, 0..=1024 * GIB,
+        "Bytes of log kept behind the checkpoints, for looking at what was asked."),
+    counted!("connections_max", limits.connections_max: usize, 1..=1_000_000,
+        "Connections open at once; more wait to be accepted."),
+    sized!("header_bytes_max", limits.header_bytes_max: usize, 1 << 10..=1 << 20,
+        "All headers of one request."),
+    counted!("headers_max", limits.headers_max: usize, 8..=1_000,
+        "Headers of one request."),
+    sized!("body_bytes_max", limits.body_bytes_max: usize, 1 << 10..=64 << 20,
+        "The body of one request that is not a stream."),
+    counted!("http2_streams_max", limits.http2_streams_max: u32, 1..=100_000,
+        "Requests open at once on one HTTP/2 connection."),
+    waiting!("header_timeout", limits.header_timeout, "From the first byte of a request's head to its last."),
+    waiting!("body_idle_timeout", limits.body_idle_timeout, "Between two parts of a body."),
+    waiting!("keep_alive_timeout", limits.keep_alive_timeout, "Between two requests on a connection."),
+    waiting!("write_timeout", limits.write_timeout, "How long a client may take nothing of what is sent to it."),
+    waiting!("stop_grace", limits.stop_grace, "How long requests in flight may take to finish when the server stops."),
+    sized!("stream_line_bytes_max", streams.line_bytes_max: usize, 256..=1 << 20,
+        "One line of an NDJSON stream."),
+    counted!("stream_batch_items_max", streams.batch_items_max: usize, 1..=machine::BATCH_ITEMS_MAX as u64,
+        "Items of a stream that are joined into one command."),
+    counted!("stream_in_flight_max", streams.in_flight_max: usize, 1..=1_000,
+        "Commands of one stream that may be undecided at once; reading waits beyond that."),
+    sized!("grpc_message_bytes_max", streams.message_bytes_max: usize, 64 << 10..=64 << 20,
+        "One gRPC message."),
+    Setting {
+        name: "log_format",
+        unit: "pretty/json",
+        meaning: "How log lines on stderr look.",
+        set: |c, text| {
+            c.log_format = match text {
+                "pretty" => LogFormat::Pretty,
+                "json" => LogFormat::Json,
+                _ => return Err("`pretty` or `json`".to_owned()),
+            };
+            Ok(())
+        },
+        show: |c| match c.log_format {
+            LogFormat::Pretty => "pretty".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        },
+    },
+    Setting {
+        name: "log_level",
+        unit: "filter",
+        meaning: "Which log lines are written: error, warn, info, debug, trace, or a filter like `info,tertium_edge=debug`.",
+        set: |c, text| {
+            text.parse::<tracing_subscriber::filter::Targets>().map_err(|_| {
+                "error, warn, info, debug, trace, or a filter like `info,tertium_edge=debug`".to_owned()
+            })?;
+            c.log_level = text.to_owned();
+            Ok(())
+        },
+        show: |c| c.log_level.clone(),
+    },
+    counted!("worker_threads", worker_threads: usize, 0..=1_024,
+        "Threads that serve connections; 0 = one per processor."),
+];
+
+fn some_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("a path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn show_path(path: Option<&PathBuf>) -> String {
+    path.map_or_else(String::new, |path| path.display().to_string())
+}

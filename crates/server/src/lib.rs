@@ -1,0 +1,15 @@
+//! Wiring and configuration: routes, gRPC, metrics and logs put together into a process that starts, serves and stops.
+
+mod app;
+mod call;
+pub mod config;
+mod grpc;
+mod logs;
+mod metrics;
+mod respond;
+mod route;
+mod routes;
+mod run;
+mod trace;
+
+pub use run::{RunError, Running, run, start};

@@ -1,0 +1,12 @@
+//! What each route does.
+
+mod operations;
+mod pages;
+mod reads;
+mod stream;
+mod writes;
+
+pub(crate) use operations::with_operation;
+pub(crate) use reads::read;
+pub(crate) use reads::{Fresh, problem_of_read, view_of};
+pub(crate) use writes::write;

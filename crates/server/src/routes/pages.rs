@@ -1,0 +1,63 @@
+//! What the server says of itself: health, metrics, its own description, and a page for each error.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::request::Parts;
+use wire::remedy::{self, Form};
+use wire::view::{Ready, write_ready};
+use wire::{Code, Problem};
+
+use crate::call::{Call, bytes_of};
+use crate::respond::Answered;
+use crate::route::Route;
+
+/// Made once: it says the same as long as the process lives.
+static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| wire::openapi::document().into());
+
+/// Answers what needs nothing from the cell but its status.
+///
+/// # Errors
+/// `not-found` for the page of a code that there is not.
+pub(super) fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<Answered, Problem> {
+    let accept = bytes_of(&head.headers, &ACCEPT);
+    let form = Form::of_accept(accept);
+    Ok(match route {
+        Route::Healthz => Answered::page("text/plain; charset=utf-8", "ok\n"),
+        Route::Readyz => ready(call),
+        Route::Metrics => {
+            let accept = accept.and_then(|accept| std::str::from_utf8(accept).ok());
+            let (content_type, text) = call.app.metrics.render(accept);
+            Answered::page(content_type, text)
+        }
+        Route::OpenApi => Answered::page(wire::answer::JSON_TYPE, OPENAPI.clone()),
+        Route::Errors => Answered::page(form.content_type(), remedy::index(form)),
+        Route::Error(code) => {
+            let code = Code::parse(code).ok_or_else(|| Problem::of(Code::NotFound))?;
+            Answered::page(form.content_type(), remedy::page(code, form))
+        }
+        _ => return Err(crate::respond::internal("a route that is no page")),
+    })
+}
+
+fn ready(call: &Call) -> Answered {
+    let status = call.app.cell.status();
+    let stopping = call.app.stop.is_stopping();
+    let ready = status.writable && !stopping;
+    let mut out = Vec::with_capacity(128);
+    write_ready(
+        &mut out,
+        &Ready {
+            ready,
+            role: if stopping { "stopping" } else { "leader" },
+            position: (call.app.cell.cell(), status.position),
+            lag_ms: 0,
+            reason: if stopping { "stopping" } else { status.reason },
+        },
+    );
+    let mut answered = Answered::page(wire::answer::JSON_TYPE, out);
+    answered.status = if ready { 200 } else { 503 };
+    answered.position = Some(status.position);
+    answered
+}

@@ -1,0 +1,122 @@
+//! Writes: from a body to a command, from the cell's reply to an answer.
+
+use bytes::Bytes;
+use cell::Reply;
+use edge::BodyError;
+use http::HeaderMap;
+use http::HeaderName;
+use http::request::Parts;
+use hyper::body::Incoming;
+use wire::headers::{self, Media};
+use wire::path::{id_of_segment, operation_path};
+use wire::view::{Operation, write_operation};
+use wire::{Code, Problem, request};
+use words::{Key, Outcome};
+
+use super::{operations, stream};
+use crate::call::{Call, IDEMPOTENCY_KEY, media_of};
+use crate::respond::{Answered, Extra, of_reply};
+use crate::route::{Route, RouteName};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// Answers a write.
+///
+/// # Errors
+/// The problem to answer instead.
+pub(crate) async fn write(
+    call: &mut Call,
+    route: Route<'_>,
+    head: &Parts,
+    body: &mut Option<Incoming>,
+) -> Result<Answered, Problem> {
+    wire::query::no_query(head.uri.query().unwrap_or(""))?;
+    if let Route::Settle(key) = route {
+        return operations::settle(call, key, head, body).await;
+    }
+    let media = media_of(&head.headers, body.as_ref())?;
+    if media == Media::Ndjson {
+        if route != Route::Transfer {
+            let what = "is application/json here; a stream of transfers goes to /v1/transfers";
+            return Err(Problem::field(Code::UnsupportedMediaType, "Content-Type", what));
+        }
+        call.route = RouteName::TransferStream;
+        let Some(body) = body.take() else { return Err(crate::respond::internal("a body that is gone")) };
+        return stream::answer(call, head, body);
+    }
+    let key = key_of(&head.headers)?;
+    let deadline_us = call.deadline_us(&head.headers)?;
+    call.check_in_time(deadline_us, key.as_str())?;
+    let body = collect(call, body).await?;
+    let command = command_of(route, &body, &call.principal, key.as_str())?;
+    drop(body);
+    // Items of a batch that were refused and not remembered are known by their place only.
+    let items = (route == Route::Batch).then(|| command.clone());
+    if headers::prefers_async(head.headers.get_all(PREFER).iter().map(http::HeaderValue::as_bytes)) {
+        // The answer has nobody to go to; the write happens all the same.
+        drop(call.app.submit(command, deadline_us));
+        return Ok(accepted(key.as_str()));
+    }
+    let reply = call.app.write(command, deadline_us).await;
+    of_reply(&reply, key.as_str(), items.as_deref())
+}
+
+/// The idempotency key in the headers.
+pub(super) fn key_of(headers: &HeaderMap) -> Result<Key, Problem> {
+    headers::idempotency_key(headers.get_all(IDEMPOTENCY_KEY).iter().map(http::HeaderValue::as_bytes))
+}
+
+/// The whole body, within the limits.
+pub(super) async fn collect(call: &Call, body: &mut Option<Incoming>) -> Result<Bytes, Problem> {
+    let limits = &call.app.limits;
+    let Some(body) = body else { return Ok(Bytes::new()) };
+    edge::collect(body, limits.body_bytes_max, limits.body_idle_timeout).await.map_err(|error| match error {
+        BodyError::TooLarge { .. } => Problem::new(Code::PayloadTooLarge, error.to_string()),
+        BodyError::Idle | BodyError::Broken(_) => Problem::new(Code::InvalidRequest, error.to_string()),
+    })
+}
+
+fn command_of(route: Route<'_>, body: &[u8], principal: &str, key: &str) -> Result<Vec<u8>, Problem> {
+    match route {
+        Route::OpenAccount => request::parse_account(body, principal, key),
+        Route::Transfer => request::parse_transfer(body, principal, key),
+        Route::Batch => request::parse_batch(body, principal, key),
+        Route::Capture(id) => request::parse_capture(&id_of_segment("id", id)?, body, principal, key),
+        Route::Void(id) => request::parse_void(&id_of_segment("id", id)?, body, principal, key),
+        Route::Reverse(id) => request::parse_reverse(&id_of_segment("id", id)?, body, principal, key),
+        _ => Err(crate::respond::internal("a route that is no write")),
+    }
+}
+
+/// `202`, with where to ask: what becomes of it is not known yet.
+fn accepted(key: &str) -> Answered {
+    let operation = Operation {
+        key,
+        outcome: Outcome::Uncertain,
+        status: 202,
+        body: b"",
+        position: None,
+        received: None,
+        decided: None,
+        expires: None,
+        replays: 0,
+        joins: 0,
+    };
+    let mut out = Vec::with_capacity(256);
+    write_operation(&mut out, &operation);
+    Answered {
+        status: 202,
+        outcome: Some(Outcome::Uncertain),
+        extra: Extra { location: Some(operation_path(key)), ..Extra::default() },
+        ..Answered::page(wire::answer::JSON_TYPE, out)
+    }
+}
+
+/// Whether the write was decided, for callers that go on from there.
+pub(super) fn require_decided(reply: &Reply, key: &str) -> Result<(), Problem> {
+    match reply {
+        Reply::Decided(_) => Ok(()),
+        Reply::Rejected(rejected) => Err(crate::respond::problem_of(*rejected, key)),
+        Reply::Uncertain => Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
+    }
+}

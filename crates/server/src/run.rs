@@ -1,0 +1,202 @@
+//! From a configuration to a serving process, and to its orderly end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cell::{OpenLog, Recovery, StartError, Stopper};
+use edge::{KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
+use http::HeaderValue;
+use log::{Log, LogError};
+use log_file::{LogFile, LogOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::app::App;
+use crate::call::Service;
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// The exit code of a server that could not start: EX_CONFIG of sysexits.h.
+const EXIT_CANNOT_START: u8 = 78;
+
+/// How to say that the server listens: called once, with where.
+pub(crate) type Greet = Box<dyn FnOnce(SocketAddr) + Send>;
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    stop: Stop,
+    stopper: Stopper,
+    serving: tokio::task::JoinHandle<usize>,
+    keeping_keys: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// Why a server cannot start.
+#[derive(Debug)]
+pub enum RunError {
+    /// The certificate or its key cannot be used.
+    Tls(TlsError),
+    /// The API keys cannot be read.
+    Keys(KeysError),
+    /// The address cannot be listened on.
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The cell cannot start.
+    Cell(StartError),
+    /// The system gives no threads or no signals.
+    System(std::io::Error),
+}
+
+/// Runs a server until SIGTERM or SIGINT, and gives the exit code of its process: 0 after an orderly end, 78 where it
+/// could not start. Writes to stderr why not.
+pub fn run(config: Config, greet: Greet) -> u8 {
+    crate::logs::start(&config);
+    match run_to_end(config, greet) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("tertium: cannot start: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                eprintln!("  because: {error}");
+                source = error.source();
+            }
+            EXIT_CANNOT_START
+        }
+    }
+}
+
+fn run_to_end(config: Config, greet: Greet) -> Result<(), RunError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let worker_threads = match config.worker_threads {
+        // The cell's own thread takes a core.
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
+        chosen => chosen,
+    };
+    builder.worker_threads(worker_threads);
+    let runtime = builder.enable_all().thread_name("tertium-serve").build().map_err(RunError::System)?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(RunError::System)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::System)?;
+        let running = start(config).await?;
+        greet(running.address());
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => info!("SIGINT: stopping"),
+        }
+        running.stop().await;
+        Ok(())
+    })
+}
+
+/// The embedded log, on files.
+fn open_log(open: OpenLog) -> Result<Box<dyn Log>, LogError> {
+    let OpenLog { disk, cell, verify_from, log_id, segment_bytes } = open;
+    let options = LogOptions { segment_bytes, verify_from, ..LogOptions::new(cell, log_id) };
+    let (log, found) = LogFile::open(disk, options)?;
+    if let Some(cut) = found.cut {
+        warn!(file = cut.file, offset = cut.offset, bytes = cut.bytes, "cut off an append that was never acknowledged");
+    }
+    Ok(Box::new(log))
+}
+
+/// Starts a server: recovers the cell, then listens.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn start(config: Config) -> Result<Running, RunError> {
+    let tls = match (&config.tls_certificate, &config.tls_key) {
+        (Some(certificate), Some(key)) => Some(TlsServer::load(certificate, key).map_err(RunError::Tls)?),
+        _ => None,
+    };
+    // Bound before the cell recovers, so that a taken port is known at once; connections wait in the backlog.
+    let listener = Listener::bind(config.listen, config.limits.clone(), tls)
+        .map_err(|error| RunError::Listen { address: config.listen, error })?;
+    let address = listener.address().map_err(|error| RunError::Listen { address: config.listen, error })?;
+    let data = config.data.clone();
+    let options = config.cell.clone();
+    let started = tokio::task::spawn_blocking(move || cell::start(&data, options, open_log, &mut tell_progress)).await;
+    let (cell, stopper) = started.map_err(|error| RunError::System(error.into()))?.map_err(RunError::Cell)?;
+    let keys = match config.authentication {
+        true => Some(KeyRing::open(config.keys_path()).map_err(RunError::Keys)?),
+        false => None,
+    };
+    if keys.as_ref().is_some_and(KeyRing::is_empty) {
+        warn!(file = %config.keys_path().display(), "there are no API keys: nobody can come in before `tertium keys create`");
+    }
+    let stop = listener.stop();
+    let app = Arc::new(App {
+        // An id is a header value.
+        node: HeaderValue::from_str(&config.cell.node).unwrap_or_else(|_| HeaderValue::from_static("node")),
+        metrics: Metrics::new(cell.clone()),
+        cell,
+        limits: config.limits,
+        streams: config.streams,
+        keys: keys.clone(),
+        consistency: config.consistency,
+        stop: stop.clone(),
+        anonymous: "".into(),
+    });
+    let position = app.cell.status().position;
+    info!(%address, %position, "serving");
+    let keeping_keys = keys.map(|keys| tokio::spawn(keys.keep_current()));
+    let serving = tokio::spawn(listener.serve(Service::new(app)));
+    Ok(Running { address, stop, stopper, serving, keeping_keys })
+}
+
+fn tell_progress(recovery: Recovery) {
+    info!(?recovery, "recovering");
+}
+
+impl Running {
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: takes no new work, finishes or times out what is in flight, makes everything durable.
+    pub async fn stop(self) {
+        self.stop.stop();
+        match self.serving.await {
+            Ok(0) => {}
+            Ok(cut) => warn!(connections = cut, "requests were cut off; what they asked for is decided all the same"),
+            Err(error) => warn!(%error, "serving ended early"),
+        }
+        if let Some(task) = self.keeping_keys {
+            task.abort();
+        }
+        let stopper = self.stopper;
+        if let Err(error) = tokio::task::spawn_blocking(move || stopper.stop()).await {
+            warn!(%error, "the cell was not stopped in order");
+        }
+        info!("stopped");
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(_) => f.write_str("TLS cannot be used"),
+            Self::Keys(_) => f.write_str("the API keys cannot be used"),
+            Self::Listen { address, .. } => write!(f, "cannot listen on {address}"),
+            Self::Cell(_) => f.write_str("the cell cannot start"),
+            Self::System(_) => f.write_str("the system refuses what a server needs"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Tls(error) => Some(error),
+            Self::Keys(error) => Some(error),
+            Self::Cell(error) => Some(error),
+            Self::Listen { error, .. } | Self::System(error) => Some(error),
+        }
+    }
+}

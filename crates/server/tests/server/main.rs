@@ -1,0 +1,11 @@
+//! The contract, checked through a real socket: each test has a server, a directory and a port of its own.
+
+mod bad_input;
+mod contract;
+mod edges;
+mod grpc;
+mod kit;
+mod ledger;
+mod pages;
+mod reads;
+mod streams;

@@ -1,0 +1,191 @@
+use std::collections::BTreeSet;
+
+use machine::{BatchEncoder, Body, Event};
+use words::{CellName, Outcome, Position, Stamp};
+
+use super::*;
+use crate::answer::tests::{moved, record};
+use crate::answer::{Item, ItemVerdict, answer_of};
+use crate::problem::Problem;
+use crate::request::{parse_account, parse_batch, parse_capture, parse_line, parse_transfer, parse_void};
+use crate::view::{Account, Operation, Ready, write_accounts, write_history, write_operation, write_ready};
+
+/// Every path and method of the contract, and no others.
+#[test]
+fn the_paths_of_the_contract() {
+    let document = value();
+    let mut found: Vec<String> = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        found.extend(methods.as_object().unwrap().keys().map(|method| format!("{method} {path}")));
+    }
+    let expected = [
+        "get /errors/{code}",
+        "get /healthz",
+        "get /metrics",
+        "get /openapi.json",
+        "get /readyz",
+        "get /v1/accounts",
+        "post /v1/accounts",
+        "get /v1/accounts/{id}",
+        "get /v1/accounts/{id}/transfers",
+        "get /v1/operations/{key}",
+        "post /v1/operations/{key}/settle",
+        "post /v1/transfers",
+        "post /v1/transfers/batch",
+        "get /v1/transfers/{id}",
+        "post /v1/transfers/{id}/capture",
+        "post /v1/transfers/{id}/reverse",
+        "post /v1/transfers/{id}/void",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn visit(document: &Value, value: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(reference)) = members.get("$ref") {
+                    let pointer = reference.strip_prefix('#').unwrap();
+                    assert!(document.pointer(pointer).is_some(), "{reference}");
+                }
+                members.values().for_each(|member| visit(document, member));
+            }
+            Value::Array(items) => items.iter().for_each(|item| visit(document, item)),
+            _ => {}
+        }
+    }
+    let document = value();
+    visit(&document, &document);
+    assert_eq!(serde_json::from_str::<Value>(&super::document()).unwrap(), document);
+}
+
+#[test]
+fn operations_have_names_of_their_own() {
+    let document = value();
+    let mut names = BTreeSet::new();
+    for methods in document["paths"].as_object().unwrap().values() {
+        for operation in methods.as_object().unwrap().values() {
+            assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
+        }
+    }
+}
+
+/// Each code of a response is one that has its status.
+#[test]
+fn codes_stand_at_their_status() {
+    let document = value();
+    let mut seen = BTreeSet::new();
+    for methods in document["paths"].as_object().unwrap().values() {
+        for operation in methods.as_object().unwrap().values() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                if response["content"].get(PROBLEM_TYPE).is_none() {
+                    continue;
+                }
+                for text in response["description"].as_str().unwrap().split(", ") {
+                    let code = Code::parse(text).expect(text);
+                    assert_eq!(&code.status().to_string(), status, "{text}");
+                    seen.insert(code);
+                }
+            }
+        }
+    }
+    let unseen: Vec<_> =
+        crate::codes::TABLE.iter().filter(|row| !seen.contains(&row.code)).map(|row| row.text).collect();
+    assert!(unseen.is_empty(), "codes that no path answers: {unseen:?}");
+}
+
+/// The members of a schema: (required, all).
+fn members(document: &Value, schema: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let schema = &document["components"]["schemas"][schema];
+    let required = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    (required.collect(), schema["properties"].as_object().unwrap().keys().cloned().collect())
+}
+
+/// Parsers take exactly the members of their schema: they name those they know when they meet one they do not.
+#[test]
+fn requests_are_what_parsers_take() {
+    let document = value();
+    let unknown: &[u8] = br#"{"?":1}"#;
+    let line = |line: &[u8]| parse_line(line, &mut BatchEncoder::new(1)).unwrap_err().1;
+    let transfer = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for (schema, problem, empty) in [
+        ("AccountRequest", parse_account(unknown, "", "k").unwrap_err(), parse_account(b"{}", "", "k").err()),
+        ("TransferRequest", parse_transfer(unknown, "", "k").unwrap_err(), parse_transfer(b"{}", "", "k").err()),
+        ("Item", line(unknown), Some(line(b"{}"))),
+        ("BatchRequest", parse_batch(unknown, "", "k").unwrap_err(), parse_batch(b"{}", "", "k").err()),
+        ("PartRequest", parse_capture(transfer, unknown, "", "k").unwrap_err(), None),
+        ("VoidRequest", parse_void(transfer, unknown, "", "k").unwrap_err(), None),
+    ] {
+        let (required, all) = members(&document, schema);
+        let known: BTreeSet<String> = problem.detail.split('`').skip(3).step_by(2).map(ToOwned::to_owned).collect();
+        assert_eq!(known, all, "{schema}: {problem}");
+        assert_eq!(empty.is_some(), !required.is_empty(), "{schema}");
+    }
+}
+
+/// Checks that a written object has all required members of a schema and none that it does not name.
+fn check_written(document: &Value, schema: &str, written: &Value) {
+    let (required, all) = members(document, schema);
+    let found: BTreeSet<String> = written.as_object().expect(schema).keys().cloned().collect();
+    assert!(required.is_subset(&found), "{schema} lacks {:?}", required.difference(&found));
+    assert!(found.is_subset(&all), "{schema} has {:?}", found.difference(&all));
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> Value {
+    let mut out = Vec::new();
+    write(&mut out);
+    serde_json::from_slice(&out).unwrap()
+}
+
+#[test]
+fn answers_are_what_writers_write() {
+    let document = value();
+    let check = |schema, value: &Value| check_written(&document, schema, value);
+    let opened = machine::Opened { id: "a", unit: "EUR", floor: None, metadata: "" };
+    let account = Account::opened(&opened, Stamp::ZERO);
+    let page = written(|out| write_accounts(out, [account], None));
+    check("AccountPage", &page);
+    check("Account", &page["items"][0]);
+    for event in [Event::Posted, Event::Held, Event::Reversal] {
+        let record = record(Body::Moved(moved(event)));
+        check("Transfer", &serde_json::from_slice(&answer_of(&record, []).body).unwrap());
+        let page = written(|out| write_history(out, "alice", [record], None));
+        check("HistoryPage", &page);
+        check("HistoryLine", &page["items"][0]);
+    }
+    let problem = Problem::field(Code::Overloaded, "f", "x")
+        .with_operation("k")
+        .with_retry_after_ms(1)
+        .with_allowed(&["GET"])
+        .with_could_have("eventual")
+        .with_line_and_column(1, 2);
+    check("Problem", &serde_json::from_slice(&problem.answer().body).unwrap());
+    let refusal = machine::Refusal { code: machine::Code::SameAccount, about: "a", had: 0, wanted: 0 };
+    let problem = Problem::of_batch(1, "k", &refusal, "k");
+    check("Problem", &serde_json::from_slice(&problem.answer().body).unwrap());
+    for verdict in [ItemVerdict::Refused(refusal), ItemVerdict::Decided(record(Body::Moved(moved(Event::Posted))))] {
+        let answer = written(|out| crate::answer::write_items(out, [Item { key: "k", verdict }]));
+        check("BatchAnswer", &answer);
+        check("ItemAnswer", &answer["items"][0]);
+    }
+    let cell = CellName::new("main").unwrap();
+    let position = (&cell, Position::START);
+    check(
+        "Ready",
+        &written(|out| write_ready(out, &Ready { ready: true, role: "leader", position, lag_ms: 0, reason: "" })),
+    );
+    let operation = Operation {
+        key: "k",
+        outcome: Outcome::Uncertain,
+        status: 202,
+        body: b"",
+        position: None,
+        received: None,
+        decided: None,
+        expires: None,
+        replays: 0,
+        joins: 0,
+    };
+    check("Operation", &written(|out| write_operation(out, &operation)));
+}

@@ -1,0 +1,4 @@
+//! Hands the fuzzer's bytes to [`tertium_fuzz::entry_decoder`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tertium_fuzz::entry_decoder(bytes));

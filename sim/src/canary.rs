@@ -1,0 +1,69 @@
+//! Bugs planted on purpose: a checker that does not find them checks nothing.
+//!
+//! Each is planted where the world meets the real code, so that the code under test carries no switch for it.
+
+/// A planted bug.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Canary {
+    /// The disk says that a sync is done and has done nothing.
+    SkipSync,
+    /// Answers leave when an append begins, not when it is durable.
+    AnswerBeforeDurable,
+    /// A restart from a checkpoint forgets which keys were decided.
+    ForgetKeys,
+    /// A read is answered with what an earlier one found, and says that it is fresh.
+    StaleRead,
+    /// A client tries again under a new key.
+    NewKeyOnRetry,
+    /// An entry is skipped when the log is replayed.
+    SkipEntry,
+    /// Deadlines do not reach the log.
+    ForgetDeadline,
+    /// The clock follows each jump of the wall clock at once.
+    TrustWallClock,
+    /// Two answers of one batch are swapped.
+    SwapAnswers,
+    /// A failed sync is taken for a successful one.
+    IgnoreSyncError,
+    /// A restart cuts the newest entry off the log although it was acknowledged.
+    CutAckedEntry,
+}
+
+impl Canary {
+    /// All of them, with the number of seeds within which each must be found.
+    pub const ALL: [(Self, u64); 11] = [
+        (Self::SkipSync, 20),
+        (Self::AnswerBeforeDurable, 20),
+        (Self::ForgetKeys, 20),
+        (Self::StaleRead, 5),
+        (Self::NewKeyOnRetry, 10),
+        (Self::SkipEntry, 20),
+        (Self::ForgetDeadline, 20),
+        (Self::TrustWallClock, 20),
+        (Self::SwapAnswers, 5),
+        (Self::IgnoreSyncError, 40),
+        (Self::CutAckedEntry, 20),
+    ];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SkipSync => "skip-sync",
+            Self::AnswerBeforeDurable => "answer-before-durable",
+            Self::ForgetKeys => "forget-keys",
+            Self::StaleRead => "stale-read",
+            Self::NewKeyOnRetry => "new-key-on-retry",
+            Self::SkipEntry => "skip-entry",
+            Self::ForgetDeadline => "forget-deadline",
+            Self::TrustWallClock => "trust-wall-clock",
+            Self::SwapAnswers => "swap-answers",
+            Self::IgnoreSyncError => "ignore-sync-error",
+            Self::CutAckedEntry => "cut-acked-entry",
+        }
+    }
+
+    /// The canary of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().map(|(canary, _)| canary).find(|canary| canary.name() == name)
+    }
+}

@@ -1,0 +1,21 @@
+//! The simulator: the real machine, cell, log and archive over a simulated disk, clock, network and clients.
+//!
+//! One thread, one heap of events ordered by (time, sequence), one random stream per concern: the same seed gives the
+//! same trace, byte for byte. Each seed draws which faults exist (after Groce et al., "Swarm Testing", 2012), lets them
+//! act, then heals and requires that everything comes to a definite end.
+
+mod canary;
+mod check;
+mod client;
+mod faults;
+mod node;
+mod planted;
+mod report;
+mod trace;
+mod witness;
+mod world;
+
+pub use canary::Canary;
+pub use faults::{Fault, FaultCounts};
+pub use report::{Outcome, Summary};
+pub use world::{Settings, run};

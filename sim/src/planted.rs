@@ -1,0 +1,143 @@
+//! Where the canaries live: disks and logs that break one promise each.
+
+use std::io;
+use std::sync::Arc;
+
+use cell::Options;
+use disk::{Disk, File, Mode};
+use log::{Append, Capabilities, Log, LogError, Rejected, Stored};
+use machine::{Entry, EntryEncoder};
+use words::Position;
+
+/// A disk that says a log file is synced and has not done it.
+#[derive(Debug)]
+pub(crate) struct SkipSync(pub(crate) Arc<dyn Disk>);
+
+#[derive(Debug)]
+struct SkipSyncFile(Box<dyn File>);
+
+impl Disk for SkipSync {
+    fn open(&self, name: &str, mode: Mode) -> io::Result<Box<dyn File>> {
+        let file = self.0.open(name, mode)?;
+        Ok(if name.starts_with("log/") { Box::new(SkipSyncFile(file)) } else { file })
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.0.create_dir(dir)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.0.free_bytes()
+    }
+}
+
+impl File for SkipSyncFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}
+
+/// A log whose newest entry is read back without its commands.
+#[derive(Debug)]
+pub(crate) struct SkipLast<'a, L> {
+    log: &'a mut L,
+}
+
+impl<'a, L: Log> SkipLast<'a, L> {
+    pub(crate) fn new(log: &'a mut L) -> Self {
+        Self { log }
+    }
+}
+
+impl<L: Log> Log for SkipLast<'_, L> {
+    fn append(&mut self, after: Position, epoch: u64, entry: &[u8]) -> Append {
+        self.log.append(after, epoch, entry)
+    }
+
+    fn read(&mut self, from: u64, max_bytes: usize) -> Result<Vec<Stored>, LogError> {
+        let tail = self.log.tail()?.index;
+        let mut read = self.log.read(from, max_bytes)?;
+        for stored in read.iter_mut().filter(|stored| stored.position.index == tail) {
+            let stamp = Entry::decode(&stored.entry).expect("the log holds entries").stamp;
+            stored.entry = EntryEncoder::default().finish(stamp);
+        }
+        Ok(read)
+    }
+
+    fn tail(&mut self) -> Result<Position, LogError> {
+        self.log.tail()
+    }
+
+    fn trim(&mut self, upto: u64) -> Result<(), LogError> {
+        self.log.trim(upto)
+    }
+
+    fn first(&self) -> u64 {
+        self.log.first()
+    }
+
+    fn seal(&mut self) -> Result<Position, LogError> {
+        self.log.seal()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.log.capabilities()
+    }
+
+    fn has_room(&mut self) -> Result<(), Rejected> {
+        self.log.has_room()
+    }
+}
+
+/// Zeroes the newest frame of the log, as a recovery would that takes it for a torn one.
+pub(crate) struct CutTail;
+
+impl CutTail {
+    /// Cuts, if there is something to cut.
+    pub(crate) fn cut(disk: &Arc<dyn Disk>, _options: &Options) -> Result<(), String> {
+        let io = |error: io::Error| error.to_string();
+        let names = disk.list("log").map_err(io)?;
+        let Some(newest) = names.iter().rfind(|name| name.ends_with(".seg")) else { return Ok(()) };
+        let file = disk.open(&format!("log/{newest}"), Mode::ReadWrite).map_err(io)?;
+        let mut bytes = vec![0; file.len().map_err(io)? as usize];
+        file.read_at(&mut bytes, 0).map_err(io)?;
+        let header = 4_096.min(bytes.len());
+        let Some(last) = bytes[header..].iter().rposition(|byte| *byte != 0) else { return Ok(()) };
+        let end = header + last + 1;
+        let start = end.saturating_sub(8).max(header);
+        file.write_at(&vec![0; end - start], start as u64).map_err(io)?;
+        file.sync().map_err(io)
+    }
+}

@@ -1,0 +1,55 @@
+//! What the tests need from the system: installed where that is allowed, named where it is not.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::house::House;
+use crate::process;
+
+/// Something a step needs, and the Debian package that has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    /// A program on the PATH, or a file by its absolute path.
+    pub(crate) file: &'static str,
+    /// As apt knows it.
+    pub(crate) package: &'static str,
+}
+
+pub(crate) const POSTGRESQL: Need = Need { file: "/usr/lib/postgresql/15/bin/postgres", package: "postgresql-15" };
+pub(crate) const NODE: Need = Need { file: "node", package: "nodejs" };
+pub(crate) const CXX: Need = Need { file: "c++", package: "g++" };
+
+/// Makes sure that it is there. The error is the reason why it is not.
+pub(crate) fn provide(house: &House, need: Need) -> Result<(), String> {
+    if is_there(house, need) {
+        return Ok(());
+    }
+    let missing = format!("{} is missing (Debian package {})", need.file, need.package);
+    if house.program("apt-get").is_none() {
+        return Err(format!("{missing}, and there is no apt-get"));
+    }
+    if !is_root() {
+        return Err(format!("{missing}; as root: apt-get install {}", need.package));
+    }
+    // A machine that is new has no package lists yet; where they are there, a second fetch would only cost time.
+    if !apt(&["install", "-y", "--no-install-recommends", need.package])? {
+        apt(&["update"])?;
+        apt(&["install", "-y", "--no-install-recommends", need.package])?;
+    }
+    if is_there(house, need) { Ok(()) } else { Err(format!("{missing}, and apt-get could not install it")) }
+}
+
+fn is_there(house: &House, need: Need) -> bool {
+    if need.file.starts_with('/') { Path::new(need.file).is_file() } else { house.program(need.file).is_some() }
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn apt(arguments: &[&str]) -> Result<bool, String> {
+    let mut command = Command::new("apt-get");
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    Ok(process::run(&mut command, process::LIMIT_BUILD)?.success)
+}
