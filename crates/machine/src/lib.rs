@@ -17,6 +17,7 @@ mod record;
 mod refusal;
 mod snapshot;
 mod timer;
+mod topic;
 mod turn;
 
 #[cfg(test)]
@@ -38,3 +39,7 @@ pub use record::{After, BatchItem, Body, Event, Exceptions, Moved, Opened, RECOR
 pub use refusal::{Code, Refusal, RefusalOwned};
 pub use snapshot::SNAPSHOT_VERSION;
 pub use timer::TIMERS_PER_ENTRY_MAX;
+pub use topic::{
+    Envelope, MESSAGES_PER_PUBLISH_MAX, Message, Messages, MessagesEncoder, RESERVED_PREFIX, TOPIC_ESCALATIONS,
+    TOPIC_LEDGER, transfer_event_type,
+};

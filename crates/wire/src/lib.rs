@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod codes;
 pub mod cursor;
+pub mod event;
 pub mod frames;
 pub mod grpc;
 pub mod headers;
@@ -19,8 +20,10 @@ pub mod proto;
 pub mod query;
 pub mod remedy;
 pub mod request;
+pub mod sse;
 pub mod trace;
 pub mod view;
+pub mod webhook;
 
 pub use answer::{Answer, Item, ItemVerdict, answer_of};
 pub use codes::Code;

@@ -85,6 +85,18 @@ pub fn write_transfer(out: &mut Vec<u8>, moved: &Moved<'_>) {
     out.extend_from_slice(b"}}");
 }
 
+/// Appends what an event of the ledger says of a transfer: the transfer as the event left it, and how often either account
+/// had changed then, so that whoever hears the events of one account from two keys can put them into order.
+pub(crate) fn write_moved_event(out: &mut Vec<u8>, moved: &Moved<'_>) {
+    write_transfer(out, moved);
+    out.pop();
+    out.extend_from_slice(b",\"account_version\":{\"from\":");
+    put_u64(out, moved.from_after.version);
+    out.extend_from_slice(b",\"to\":");
+    put_u64(out, moved.to_after.version);
+    out.extend_from_slice(b"}}");
+}
+
 /// Appends one line of an account's history: the transfer as the event left it, the event, when it was (`at`), and the
 /// balance of this account after it.
 fn write_history_line(out: &mut Vec<u8>, account: &str, stamp: Stamp, moved: &Moved<'_>) {

@@ -1,4 +1,4 @@
-//! Metadata: a JSON object of the sender's own, kept in one canonical form so that equal objects are equal bytes.
+//! JSON of the sender's own (metadata, the data of events), kept in one canonical form so that equal values are equal bytes.
 //!
 //! Members sorted by code point, no white space, numbers in serde_json's shortest form. Integers beyond +-(2^53-1) are
 //! refused rather than rounded. In the spirit of RFC 8785, whose sorting by UTF-16 units and whose number format of
@@ -19,25 +19,44 @@ pub const METADATA_BYTES_MAX: usize = 4_096;
 /// How deeply metadata may be nested, itself included.
 pub const METADATA_DEPTH_MAX: usize = 8;
 
+/// How large a JSON value may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// In canonical form, in bytes.
+    pub(super) bytes_max: usize,
+    /// How deeply it may be nested, itself included.
+    pub(super) depth_max: usize,
+}
+
 /// The canonical form of a JSON object.
 ///
 /// # Errors
 /// A problem that names the field `metadata`.
 pub fn canonical_metadata(json: &str) -> Result<String, Problem> {
-    let wrong = |what: &dyn fmt::Display| Problem::field(Code::InvalidRequest, "metadata", what);
+    let bounds = Bounds { bytes_max: METADATA_BYTES_MAX, depth_max: METADATA_DEPTH_MAX };
+    let canonical = canonical_json("metadata", json, bounds)?;
+    if !canonical.starts_with('{') {
+        return Err(Problem::field(Code::InvalidRequest, "metadata", "is a JSON object"));
+    }
+    Ok(canonical)
+}
+
+/// The canonical form of any JSON value.
+///
+/// # Errors
+/// A problem that names `field`.
+pub(super) fn canonical_json(field: &str, json: &str, bounds: Bounds) -> Result<String, Problem> {
+    let wrong = |what: &dyn fmt::Display| Problem::field(Code::InvalidRequest, field, what);
     check_integers(json).map_err(|what| wrong(&what))?;
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let object = Seed { depth: 0 }
+    let value = Seed { depth_left: bounds.depth_max, depth_max: bounds.depth_max }
         .deserialize(&mut deserializer)
-        .and_then(|object| deserializer.end().map(|()| object))
+        .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| wrong(&error))?;
-    if !matches!(object, Json::Object(_)) {
-        return Err(wrong(&"is a JSON object"));
-    }
     let mut out = Vec::with_capacity(json.len());
-    object.write(&mut out);
-    if out.len() > METADATA_BYTES_MAX {
-        let what = format!("has at most {METADATA_BYTES_MAX} bytes in canonical form, this has {}", out.len());
+    value.write(&mut out);
+    if out.len() > bounds.bytes_max {
+        let what = format!("has at most {} bytes in canonical form, this has {}", bounds.bytes_max, out.len());
         return Err(wrong(&what));
     }
     Ok(String::from_utf8(out).expect("made of strings and ASCII"))
@@ -120,18 +139,19 @@ impl Json<'_> {
     }
 }
 
-/// Reads a value at a depth: 0 is outside everything.
+/// Reads a value that may be nested so deeply.
 #[derive(Clone, Copy)]
 struct Seed {
-    depth: usize,
+    depth_left: usize,
+    depth_max: usize,
 }
 
 impl Seed {
     fn deeper<E: Error>(self) -> Result<Self, E> {
-        if self.depth == METADATA_DEPTH_MAX {
-            return Err(E::custom(format_args!("is nested at most {METADATA_DEPTH_MAX} deep")));
-        }
-        Ok(Self { depth: self.depth + 1 })
+        let depth_left = self.depth_left.checked_sub(1);
+        let depth_left =
+            depth_left.ok_or_else(|| E::custom(format_args!("is nested at most {} deep", self.depth_max)))?;
+        Ok(Self { depth_left, ..self })
     }
 }
 

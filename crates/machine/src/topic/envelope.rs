@@ -1,0 +1,52 @@
+//! Which records are events, and of which topic: everything that is published without a byte being written for it.
+//!
+//! The built-in topic `ledger` is the records of accounts and transfers. Its events have the ordinals of those records
+//! as their offsets and the account the money comes from as their key, so that an account's opening, its holds and what
+//! became of them are delivered in order.
+
+use crate::record::{Body, Event, Record};
+
+/// The topic of accounts and transfers.
+pub const TOPIC_LEDGER: &str = "ledger";
+
+/// The topic of what needs a person.
+pub const TOPIC_ESCALATIONS: &str = "tertium.escalations";
+
+/// What begins the types of events that the server publishes by itself, and the names of their topics.
+pub const RESERVED_PREFIX: &str = "tertium.";
+
+/// What a subscription has to know of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Envelope<'a> {
+    /// Where it was published.
+    pub topic: &'a str,
+    /// What kind of thing happened.
+    pub kind: &'a str,
+    /// In order with the others of this key; empty: with nothing.
+    pub key: &'a str,
+}
+
+impl<'a> Envelope<'a> {
+    /// Of a record; `None` if it is no event.
+    pub fn of(record: &Record<'a>) -> Option<Self> {
+        match record.body {
+            Body::Opened(opened) => Some(Self { topic: TOPIC_LEDGER, kind: "tertium.account.opened", key: opened.id }),
+            Body::Moved(moved) => {
+                Some(Self { topic: TOPIC_LEDGER, kind: transfer_event_type(moved.event), key: moved.from })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The type of a transfer's event.
+pub const fn transfer_event_type(event: Event) -> &'static str {
+    match event {
+        Event::Posted => "tertium.transfer.posted",
+        Event::Held => "tertium.transfer.held",
+        Event::Captured => "tertium.transfer.captured",
+        Event::Voided => "tertium.transfer.voided",
+        Event::Expired => "tertium.transfer.expired",
+        Event::Reversal => "tertium.transfer.reversed",
+    }
+}
