@@ -1,6 +1,7 @@
 //! Where the canaries live: disks and logs that break one promise each.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cell::Options;
@@ -127,17 +128,14 @@ pub(crate) struct CutTail;
 impl CutTail {
     /// Cuts, if there is something to cut.
     pub(crate) fn cut(disk: &Arc<dyn Disk>, _options: &Options) -> Result<(), String> {
-        let io = |error: io::Error| error.to_string();
-        let names = disk.list("log").map_err(io)?;
-        let Some(newest) = names.iter().rfind(|name| name.ends_with(".seg")) else { return Ok(()) };
-        let file = disk.open(&format!("log/{newest}"), Mode::ReadWrite).map_err(io)?;
-        let mut bytes = vec![0; file.len().map_err(io)? as usize];
-        file.read_at(&mut bytes, 0).map_err(io)?;
-        let header = 4_096.min(bytes.len());
-        let Some(last) = bytes[header..].iter().rposition(|byte| *byte != 0) else { return Ok(()) };
-        let end = header + last + 1;
-        let start = end.saturating_sub(8).max(header);
-        file.write_at(&vec![0; end - start], start as u64).map_err(io)?;
-        file.sync().map_err(io)
+        let mut newest = None;
+        log_file::dump(disk.as_ref(), 0, u64::MAX, &mut |frame| {
+            newest = Some((frame.file.to_owned(), frame.offset));
+            ControlFlow::Continue(())
+        })
+        .map_err(|error| error.to_string())?;
+        let Some((file, offset)) = newest else { return Ok(()) };
+        let cut = |file: Box<dyn File>| file.write_at(&[0; log_file::BLOCK_BYTES], offset).and_then(|()| file.sync());
+        disk.open(&file, Mode::ReadWrite).and_then(cut).map_err(|error| error.to_string())
     }
 }

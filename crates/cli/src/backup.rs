@@ -156,9 +156,8 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), Failure> {
         copy_file(from, to, newest, &bar)?;
     }
     copy_archive(from, to, &bar)?;
-    for segment in
-        files(from, log_file::DIR, |name| name.ends_with(".seg") && !name.starts_with("spare-"))?.iter().rev()
-    {
+    let segments = log_file::segment_files(&open(from)?).map_err(|error| Failure::new(error.to_string()))?;
+    for segment in segments.iter().rev() {
         if let Err(error) = copy_backwards(&from.join(segment), &to.join(segment), &bar) {
             // Trimmed meanwhile, and so older than what is needed; if not, the check finds the gap.
             if error.kind() != io::ErrorKind::NotFound {

@@ -48,14 +48,14 @@ fn a_log_is_read_without_a_server() {
 fn a_damaged_log_is_refused() {
     let mut session = served();
     session.stop();
-    let segment = session.path("data/log/00000000000000000001.seg");
+    let segment = session.path("data/log/segment-000000000001.seg");
     let mut bytes = std::fs::read(&segment).unwrap();
     let at = bytes.windows(2).position(|two| two == b"k1").expect("the key of the first operation is in the log");
     bytes[at] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
     let verified = session.run("log verify --data data");
     assert_eq!(verified.code, 1);
-    assert!(verified.stderr.contains("00000000000000000001.seg"), "{verified:?}");
+    assert!(verified.stderr.contains("segment-000000000001.seg"), "{verified:?}");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_damaged_backup_is_not_restored() {
     let mut session = served();
     session.stop();
     assert_eq!(session.run("backup copy --data data").code, 0);
-    let segment = session.path("copy/log/00000000000000000001.seg");
+    let segment = session.path("copy/log/segment-000000000001.seg");
     let mut bytes = std::fs::read(&segment).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;

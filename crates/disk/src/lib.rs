@@ -1,6 +1,6 @@
 //! The file operations everything durable goes through, so that one code runs on a real disk and on a simulated one.
 //!
-//! Names are relative to the disk's root, their parts parted by `/`: `log/000001.seg`. What is written is not durable
+//! Names are relative to the disk's root, their parts parted by `/`: `log/segment-000000000001.seg`. What is written is not durable
 //! before [`File::sync`], and a name that was created, renamed or removed is not before [`Disk::sync_dir`]. Code that
 //! relies on more than that fails over [`SimDisk`], which forgets, tears and reorders at a crash whatever was not synced.
 

@@ -1,30 +1,32 @@
 //! One frame: what a single durable write carries.
 //!
-//! A header of 48 bytes, little-endian, then the entry, then zeros up to a whole block:
+//! A header of 64 bytes, little-endian, then the entry, then zeros up to a whole block:
 //!
 //! | at | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | checksum of bytes 8 to 48, seeded by the segment |
+//! | 0 | 8 | checksum of bytes 8 to 64, seeded by the segment |
 //! | 8 | 4 | magic |
 //! | 12 | 4 | kind |
 //! | 16 | 8 | length of the entry in bytes |
 //! | 24 | 8 | the chain's digest after this frame |
-//! | 32 | 8 | epoch |
-//! | 40 | 8 | index |
+//! | 32 | 8 | the chain's digest before this frame |
+//! | 40 | 8 | epoch before this frame |
+//! | 48 | 8 | epoch |
+//! | 56 | 8 | index |
 //!
-//! The seed makes what an earlier life of a recycled segment left behind, and bytes that a client put into an entry,
+//! A frame says what it follows, so that the first one of a segment is enough to go on from, and an append that begins a
+//! segment is like any other. The seed makes what an earlier life of a recycled segment left behind, and bytes that a client put into an entry,
 //! invalid wherever they lie.
 
 use crate::BLOCK_BYTES;
-use crate::segment::SegmentHeader;
 use words::Position;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The bytes of a frame before its entry.
-pub(crate) const FRAME_HEADER_BYTES: usize = 48;
+pub(crate) const FRAME_HEADER_BYTES: usize = 64;
 const MAGIC: u32 = 0x7a3f_91c5;
 /// Where the part of a frame begins that the chain's digest covers: epoch, index, entry.
-const CHAINED_AT: usize = 32;
+const CHAINED_AT: usize = 48;
 
 /// What a frame means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +46,9 @@ pub(crate) struct FrameHeader {
     pub(crate) len: u64,
     pub(crate) digest: u64,
     pub(crate) position: Position,
+    /// The position and the chain's digest that it follows.
+    pub(crate) before: Position,
+    pub(crate) digest_before: u64,
 }
 
 impl FrameHeader {
@@ -61,8 +66,13 @@ impl FrameHeader {
             3 => Kind::Seal,
             _ => return None,
         };
-        let position = Position { epoch: word(32), index: word(40) };
-        Some(Self { kind, len: word(16), digest: word(24), position })
+        let position = Position { epoch: word(48), index: word(56) };
+        let index_before = match kind {
+            Kind::Entry => position.index.checked_sub(1)?,
+            Kind::Mark | Kind::Seal => position.index,
+        };
+        let before = Position { epoch: word(40), index: index_before };
+        Some(Self { kind, len: word(16), digest: word(24), position, before, digest_before: word(32) })
     }
 
     fn encode(&self, out: &mut [u8], seed: u64) {
@@ -71,7 +81,15 @@ impl FrameHeader {
             Kind::Mark => 2,
             Kind::Seal => 3,
         };
-        let words = [u64::from(MAGIC) | kind << 32, self.len, self.digest, self.position.epoch, self.position.index];
+        let words = [
+            u64::from(MAGIC) | kind << 32,
+            self.len,
+            self.digest,
+            self.digest_before,
+            self.before.epoch,
+            self.position.epoch,
+            self.position.index,
+        ];
         for (place, word) in out[8..FRAME_HEADER_BYTES].chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
@@ -98,8 +116,7 @@ pub(crate) fn chain(frame: &[u8], before: u64) -> u64 {
     xxh3_64_with_seed(&frame[CHAINED_AT..], before)
 }
 
-/// The one buffer that appends are built in: it starts at a whole block in memory, as direct writes ask for, and keeps
-/// room for a segment's header before the frame, so that both can go out in one write.
+/// The one buffer that appends are built in: it starts at a whole block in memory, as direct writes ask for.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBuffer {
     memory: Vec<u8>,
@@ -110,10 +127,10 @@ pub(crate) struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// Copies the entry and computes the digest after it.
-    pub(crate) fn fill(&mut self, kind: Kind, position: Position, entry: &[u8], before: u64) -> u64 {
+    /// Copies the entry and computes the digest after it, from the position and the digest before it.
+    pub(crate) fn fill(&mut self, kind: Kind, position: Position, entry: &[u8], before: (Position, u64)) -> u64 {
         let padded = (FRAME_HEADER_BYTES + entry.len()).next_multiple_of(BLOCK_BYTES);
-        let needed = padded + 2 * BLOCK_BYTES;
+        let needed = padded + BLOCK_BYTES;
         if self.memory.len() < needed {
             self.memory = vec![0; needed.next_power_of_two()];
             self.start = self.memory.as_ptr().align_offset(BLOCK_BYTES);
@@ -127,10 +144,11 @@ impl FrameBuffer {
         body.copy_from_slice(entry);
         padding.fill(0);
         let digest = match kind {
-            Kind::Entry => chain(&frame[..FRAME_HEADER_BYTES + entry.len()], before),
-            Kind::Mark | Kind::Seal => before,
+            Kind::Entry => chain(&frame[..FRAME_HEADER_BYTES + entry.len()], before.1),
+            Kind::Mark | Kind::Seal => before.1,
         };
-        self.header = Some(FrameHeader { kind, len: entry.len() as u64, digest, position });
+        let (before, digest_before) = before;
+        self.header = Some(FrameHeader { kind, len: entry.len() as u64, digest, position, before, digest_before });
         digest
     }
 
@@ -147,17 +165,8 @@ impl FrameBuffer {
         self.frame_mut()
     }
 
-    /// The frame with the header of the segment that it begins.
-    pub(crate) fn first_frame(&mut self, segment: &SegmentHeader) -> &[u8] {
-        self.frame(segment.seed());
-        let (start, end) = (self.start, self.start + BLOCK_BYTES + self.frame_bytes);
-        segment.encode(&mut self.memory[start..start + BLOCK_BYTES]);
-        &self.memory[start..end]
-    }
-
     fn frame_mut(&mut self) -> &mut [u8] {
-        let start = self.start + BLOCK_BYTES;
-        &mut self.memory[start..start + self.frame_bytes]
+        &mut self.memory[self.start..self.start + self.frame_bytes]
     }
 }
 
@@ -170,24 +179,27 @@ mod tests {
         #[test]
         fn frames_round_trip_and_no_flipped_bit_passes(
             entry in proptest::collection::vec(any::<u8>(), 0..9000),
-            (epoch, index, before, seed) in any::<(u64, u64, u64, u64)>(),
+            (epoch, index, seed) in (any::<u64>(), 1u64.., any::<u64>()),
+            (epoch_before, digest_before) in any::<(u64, u64)>(),
             flip in any::<prop::sample::Index>(),
         ) {
             let position = Position { epoch, index };
             let mut buffer = FrameBuffer::default();
-            let digest = buffer.fill(Kind::Entry, position, &entry, before);
+            let before = Position { epoch: epoch_before, index: index - 1 };
+            let digest = buffer.fill(Kind::Entry, position, &entry, (before, digest_before));
             let mut bytes = buffer.frame(seed).to_vec();
             let header = FrameHeader::decode(&bytes, seed).expect("valid");
-            prop_assert_eq!(header, FrameHeader { kind: Kind::Entry, len: entry.len() as u64, digest, position });
+            let len = entry.len() as u64;
+            prop_assert_eq!(header, FrameHeader { kind: Kind::Entry, len, digest, position, before, digest_before });
             prop_assert_eq!(bytes.len() as u64, header.frame_bytes());
             let used = FRAME_HEADER_BYTES + entry.len();
             prop_assert_eq!(&bytes[FRAME_HEADER_BYTES..used], &entry[..]);
-            prop_assert_eq!(chain(&bytes[..used], before), digest);
+            prop_assert_eq!(chain(&bytes[..used], digest_before), digest);
             prop_assert!(FrameHeader::decode(&bytes, !seed).is_none(), "another segment's frames are invalid");
 
             let bit = flip.index(used * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            let passes = FrameHeader::decode(&bytes, seed).is_some() && chain(&bytes[..used], before) == digest;
+            let passes = FrameHeader::decode(&bytes, seed).is_some() && chain(&bytes[..used], digest_before) == digest;
             prop_assert!(!passes, "bit {}", bit);
         }
 
@@ -201,7 +213,7 @@ mod tests {
     fn the_buffer_is_aligned_and_leaks_nothing_of_older_entries() {
         let mut buffer = FrameBuffer::default();
         for bytes in [100_000, 10, 5000, 0] {
-            buffer.fill(Kind::Entry, Position { epoch: 1, index: 1 }, &vec![0xee; bytes], 0);
+            buffer.fill(Kind::Entry, Position { epoch: 1, index: 1 }, &vec![0xee; bytes], (Position::START, 0));
             let frame = buffer.frame(7);
             assert_eq!((frame.as_ptr().align_offset(BLOCK_BYTES), frame.len() % BLOCK_BYTES), (0, 0));
             assert!(frame[FRAME_HEADER_BYTES + bytes..].iter().all(|byte| *byte == 0));

@@ -2,10 +2,10 @@
 
 use crate::frame::{FRAME_HEADER_BYTES, FrameBuffer, Kind};
 use crate::pool::{Pool, Preparer, is_full};
-use crate::scan::{SegmentReader, Step};
-use crate::segment::{SegmentHeader, segment_name};
-use crate::{BLOCK_BYTES, DIR, Recovered};
-use disk::{Disk, File, Mode};
+use crate::scan::{Begun, SegmentReader, Step};
+use crate::segment::segment_name;
+use crate::{BLOCK_BYTES, Recovered};
+use disk::{Disk, File};
 use log::{Append, Capabilities, Durability, ENTRY_BYTES_MAX, Log, LogError, Rejected, Stored, Upkeep};
 use std::collections::VecDeque;
 use std::io;
@@ -19,11 +19,10 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 pub struct LogFile {
     disk: Arc<dyn Disk>,
     cell: CellName,
-    log_id: u64,
     entry_bytes_max: usize,
     pool: Arc<Pool>,
-    /// The first indexes of the segments, ascending; the last one is the active one's.
-    segments: VecDeque<u64>,
+    /// The segments that were begun, ascending; the last one is the active one.
+    segments: VecDeque<Begun>,
     active: Option<Active>,
     tail: Position,
     digest: u64,
@@ -110,19 +109,17 @@ impl Log for LogFile {
     fn trim(&mut self, upto: u64) -> Result<(), LogError> {
         self.pool.check_fatal()?;
         // A segment ends before the next one's first index; the active one stays.
-        while self.segments.get(1).is_some_and(|next| next - 1 <= upto) {
-            if let Some(first) = self.segments.pop_front() {
-                self.pool.retire([segment_name(first)]);
+        while self.segments.get(1).is_some_and(|next| next.first - 1 <= upto) {
+            if let Some(gone) = self.segments.pop_front() {
+                self.reader.take_if(|reader| reader.header().number == gone.number);
+                self.pool.retire(segment_name(gone.number));
             }
-        }
-        if self.reader.as_ref().is_some_and(|reader| reader.header().first() < self.first()) {
-            self.reader = None;
         }
         Ok(())
     }
 
     fn first(&self) -> u64 {
-        self.segments.front().copied().unwrap_or(1)
+        self.segments.front().map_or(1, |segment| segment.first)
     }
 
     fn seal(&mut self) -> Result<Position, LogError> {
@@ -186,23 +183,19 @@ impl LogFile {
         active + self.segments.len().saturating_sub(1) as u64 * self.pool.segment_bytes()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what the start found, each part once")]
     pub(crate) fn assemble(
         disk: Arc<dyn Disk>,
         cell: CellName,
-        log_id: u64,
-        segment_bytes: u64,
         pool: Arc<Pool>,
-        segments: VecDeque<u64>,
+        segments: VecDeque<Begun>,
         active: Option<Active>,
         recovered: &Recovered,
         marked: bool,
     ) -> Self {
-        let room = segment_bytes - BLOCK - FRAME_HEADER_BYTES as u64;
+        let room = pool.segment_bytes() - BLOCK - FRAME_HEADER_BYTES as u64;
         Self {
             disk,
             cell,
-            log_id,
             entry_bytes_max: ENTRY_BYTES_MAX.min(usize::try_from(room).unwrap_or(usize::MAX)),
             pool,
             marked: marked || segments.is_empty(),
@@ -223,56 +216,33 @@ impl LogFile {
         })
     }
 
-    /// Makes one frame durable: one write and one sync, and a new segment where the active one has no room for it.
+    /// Makes one frame durable: one write and one sync, into the next segment where the active one has no room for it.
     fn write(&mut self, kind: Kind, position: Position, entry: &[u8]) -> Result<(), Refused> {
-        let digest = self.buffer.fill(kind, position, entry, self.digest);
-        match &mut self.active {
-            Some(active) if active.offset + self.buffer.frame_bytes() <= active.file_bytes => {
-                let frame = self.buffer.frame(active.seed);
-                let written = active.file.write_at(frame, active.offset);
-                if let Err(error) = written.and_then(|()| active.file.sync()) {
-                    return Err(self.refuse("appending", &error));
-                }
-                active.offset += self.buffer.frame_bytes();
-            }
-            _ => self.roll()?,
+        let digest = self.buffer.fill(kind, position, entry, (self.tail, self.digest));
+        let frame_bytes = self.buffer.frame_bytes();
+        if self.active.as_ref().is_none_or(|active| active.offset + frame_bytes > active.file_bytes) {
+            self.turn()?;
         }
+        let active = self.active.as_mut().expect("where there was none, the log has turned to one");
+        let written = active.file.write_at(self.buffer.frame(active.seed), active.offset);
+        if let Err(error) = written.and_then(|()| active.file.sync()) {
+            return Err(self.refuse("appending", &error));
+        }
+        active.offset += frame_bytes;
         (self.tail, self.digest, self.marked) = (position, digest, kind != Kind::Entry);
         Ok(())
     }
 
-    /// Begins a segment with the frame in the buffer. It gets its name once both are durable: a segment without a whole
-    /// first frame is damaged.
-    fn roll(&mut self) -> Result<(), Refused> {
-        let spare = match self.pool.take() {
-            Ok(spare) => spare,
-            Err(LogError::Full) => return Err(Refused::Full),
-            Err(error) => return Err(Refused::Fatal(error)),
-        };
-        let header =
-            SegmentHeader { cell: self.cell.clone(), log_id: self.log_id, before: self.tail, digest: self.digest };
-        let name = segment_name(header.first());
-        let begin = |bytes: &[u8]| -> io::Result<Box<dyn File>> {
-            let file = self.disk.open(&spare, Mode::Direct)?;
-            file.write_at(bytes, 0)?;
-            file.sync()?;
-            self.disk.rename(&spare, &name)?;
-            self.disk.sync_dir(DIR)?;
-            Ok(file)
-        };
-        let bytes = self.buffer.first_frame(&header);
-        match begin(bytes) {
-            Ok(file) => {
-                self.segments.push_back(header.first());
-                let offset = BLOCK + self.buffer.frame_bytes();
-                self.active = Some(Active { file, file_bytes: self.pool.segment_bytes(), offset, seed: header.seed() });
-                Ok(())
-            }
-            Err(error) => {
-                let what = format!("beginning {name} failed: {error}");
-                Err(Refused::Fatal(self.pool.fail(what)))
-            }
-        }
+    /// Goes on to the next segment, for good: even where its first frame meets a full disk, none may follow in the one before.
+    fn turn(&mut self) -> Result<(), Refused> {
+        let named = self.pool.take().map_err(|error| match error {
+            LogError::Full => Refused::Full,
+            error => Refused::Fatal(error),
+        })?;
+        self.segments.push_back(Begun { number: named.header.number, first: self.tail.index + 1 });
+        let seed = named.header.seed();
+        self.active = Some(Active { file: named.file, file_bytes: self.pool.segment_bytes(), offset: BLOCK, seed });
+        Ok(())
     }
 
     /// On file systems that copy on write even a prewritten block can meet a full disk. What was written of the frame is
@@ -287,13 +257,13 @@ impl LogFile {
 
     /// A reader whose next entry has that index, which is in the log.
     fn reader_at(&mut self, index: u64) -> Result<SegmentReader, LogError> {
-        let at = self.segments.partition_point(|first| *first <= index);
-        let first = self.segments.get(at.wrapping_sub(1)).copied().unwrap_or_else(|| self.first());
+        let at = self.segments.partition_point(|segment| segment.first <= index);
+        let number = self.segments.get(at.wrapping_sub(1)).map_or(0, |segment| segment.number);
         let reader =
-            self.reader.take().filter(|reader| reader.header().first() == first && reader.place().tail.index < index);
+            self.reader.take().filter(|reader| reader.header().number == number && reader.place().tail.index < index);
         let mut reader = match reader {
             Some(reader) => reader,
-            None => SegmentReader::open(self.disk.as_ref(), first, Some(&self.cell))?,
+            None => SegmentReader::open(self.disk.as_ref(), number, Some(&self.cell))?,
         };
         while reader.place().tail.index + 1 < index {
             read_frame(&mut reader)?;

@@ -1,8 +1,9 @@
 //! The start: what is there, whether it is whole, and where it ends.
 
 use crate::log_file::Active;
+use crate::pool::NamedSegments;
 use crate::pool::Pool;
-use crate::scan::{Walk, list_segments};
+use crate::scan::{Begun, Survey, Walk, survey};
 use crate::segment::{CHAIN_START, segment_name};
 use crate::{BLOCK_BYTES, DIR, LogFile, SEGMENT_BYTES_DEFAULT};
 use disk::{Disk, Mode, read_exact_at};
@@ -26,7 +27,7 @@ pub struct LogOptions {
     pub spares_max: usize,
     /// How much room must be left on the disk after a new segment, in bytes; 64 MiB.
     pub reserve_bytes: u64,
-    /// Segments wholly before this index are not read at the start, only their headers; 0 for all. For the one who has a
+    /// Segments wholly before this index are not read at the start, only their beginnings; 0 for all. For the one who has a
     /// checkpoint.
     pub verify_from: u64,
 }
@@ -34,7 +35,7 @@ pub struct LogOptions {
 /// What the start found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recovered {
-    /// How many segments there are.
+    /// How many segments were begun.
     pub segments: usize,
     /// How many entries they hold.
     pub entries: u64,
@@ -91,65 +92,56 @@ impl LogFile {
             "a segment has whole blocks, and at least three"
         );
         disk.create_dir(DIR).map_err(|e| LogError::io(format!("creating {DIR}"), e))?;
-        let firsts = list_segments(disk.as_ref())?;
-        let (walk, skipped) = walk(disk.as_ref(), &firsts, &options)?;
-        let active = match firsts.last() {
-            Some(&first) => Some(reopen(disk.as_ref(), first, &walk)?),
+        let Survey { begun, waiting, log_id, damage } = survey(disk.as_ref(), Some(&options.cell))?;
+        let (walk, skipped) = walk(disk.as_ref(), &begun, &options)?;
+        damage.map_or(Ok(()), Err)?;
+        let active = match begun.last() {
+            Some(last) => Some(reopen(disk.as_ref(), last.number, &walk)?),
             None => None,
         };
         // A rename into the directory may not be durable either.
         disk.sync_dir(DIR).map_err(|e| LogError::io(format!("syncing {DIR}"), e))?;
-        let pool = Pool::open(Arc::clone(&disk), options.segment_bytes, options.reserve_bytes, options.spares_max)
+        let named = NamedSegments { last_begun: begun.last().map_or(0, |last| last.number), waiting };
+        let pool = Pool::open(Arc::clone(&disk), &options, log_id.unwrap_or(options.log_id), &named)
             .map_err(|e| LogError::io("taking over spare segments", e))?;
         let (tail, digest) = walk.place.map_or((Position::START, CHAIN_START), |place| (place.tail, place.digest));
         let cut = walk.place.filter(|_| walk.torn_bytes > 0).map(|place| Cut {
-            file: segment_name(walk.last_first),
+            file: segment_name(walk.last_number),
             offset: place.offset,
             bytes: walk.torn_bytes,
         });
         let recovered = Recovered {
-            segments: firsts.len(),
+            segments: begun.len(),
             entries: skipped + walk.entries,
-            first: firsts.first().copied().unwrap_or(1),
+            first: begun.first().map_or(1, |segment| segment.first),
             tail,
             digest,
             sealed: walk.sealed,
             cut,
         };
-        let log_id = walk.log_id.unwrap_or(options.log_id);
-        let log = Self::assemble(
-            disk,
-            options.cell,
-            log_id,
-            options.segment_bytes,
-            pool,
-            VecDeque::from(firsts),
-            active,
-            &recovered,
-            walk.ends_marked(),
-        );
+        let log = Self::assemble(disk, options.cell, pool, VecDeque::from(begun), active, &recovered, walk.marked);
         Ok((log, recovered))
     }
 }
 
-/// Reads the segments; those before `verify_from` only by their headers. Says also how many entries those hold.
-fn walk(disk: &dyn Disk, firsts: &[u64], options: &LogOptions) -> Result<(Walk, u64), LogError> {
-    let start = firsts.iter().rposition(|first| *first <= options.verify_from).unwrap_or(0);
-    let (skipped, rest) = firsts.split_at(start);
+/// Reads the segments but those before `verify_from`. Says also how many entries those hold.
+fn walk(disk: &dyn Disk, begun: &[Begun], options: &LogOptions) -> Result<(Walk, u64), LogError> {
+    let start = begun.iter().rposition(|segment| segment.first <= options.verify_from).unwrap_or(0);
+    let (skipped, rest) = begun.split_at(start);
     let mut walk = Walk::default();
-    for &first in skipped {
-        walk.header(disk, first, Some(&options.cell))?;
+    for segment in rest {
+        walk.segment(disk, segment.number, Some(&options.cell), &mut |_, _, _, _| true)?;
     }
-    for &first in rest {
-        walk.segment(disk, first, Some(&options.cell), &mut |_, _, _, _| true)?;
-    }
-    let entries = skipped.first().map_or(0, |first| rest.first().map_or(0, |end| end - first));
+    let entries = match (skipped.first(), rest.first()) {
+        (Some(skipped), Some(rest)) => rest.first.saturating_sub(skipped.first),
+        _ => 0,
+    };
     Ok((walk, entries))
 }
 
 /// Opens the last segment for appending: cuts what is torn and writes the last frame once more.
-fn reopen(disk: &dyn Disk, first: u64, walk: &Walk) -> Result<Active, LogError> {
-    let name = segment_name(first);
+fn reopen(disk: &dyn Disk, number: u64, walk: &Walk) -> Result<Active, LogError> {
+    let name = segment_name(number);
     let failed = |e| LogError::io(format!("reopening {name}"), e);
     let place = walk.place.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
     let file = disk.open(&name, Mode::ReadWrite).map_err(failed)?;

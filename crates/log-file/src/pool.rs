@@ -1,16 +1,21 @@
-//! Segments ready to be written: prewritten with zeros, or recycled from what was trimmed, beside the append path.
+//! The next segment, ready to be appended to: prewritten with zeros, or recycled from what was trimmed, and named, all beside
+//! the append path.
 //!
-//! A spare is a file of its full length whose blocks were all written once, so that an append into it changes no
-//! metadata: that is what makes the sync cheap. What a recycled one still holds is invalid under its next header's seed.
+//! A segment is a file of its full length whose blocks were all written once, so that an append into it changes no
+//! metadata: that is what makes the sync cheap. It also has its header, and then its name, and both are durable, since the
+//! sync of a directory waits for the file system's journal and that for whatever else is written, a checkpoint for one.
+//! What a recycled one still holds is invalid under its new header's seed.
 
-use crate::DIR;
-use disk::{Disk, Mode};
+use crate::segment::{SegmentHeader, segment_name};
+use crate::{BLOCK_BYTES, DIR, LogOptions};
+use disk::{Disk, File, Mode};
 use log::{Kept, LogError, Upkeep};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use words::CellName;
 
 const ZEROS_BYTES: usize = 1 << 20;
 /// How much is prewritten between two syncs, so that appends meanwhile wait for no more than that.
@@ -25,6 +30,8 @@ pub struct Preparer {
 #[derive(Debug)]
 pub(crate) struct Pool {
     disk: Arc<dyn Disk>,
+    cell: CellName,
+    log_id: u64,
     segment_bytes: u64,
     reserve_bytes: u64,
     spares_max: usize,
@@ -34,21 +41,50 @@ pub(crate) struct Pool {
     fatal: AtomicBool,
 }
 
+/// A segment that waits for its first frame.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) header: SegmentHeader,
+    pub(crate) file: Box<dyn File>,
+}
+
+/// The segments that the start found.
+pub(crate) struct NamedSegments {
+    /// The number of the last one that was begun; 0 for none.
+    pub(crate) last_begun: u64,
+    /// The numbers of those after it.
+    pub(crate) waiting: Vec<u64>,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    /// Segments that wait for their first frame, in order.
+    named: VecDeque<Named>,
     /// Names of spares, complete and durable.
-    ready: Vec<String>,
+    spares: Vec<String>,
     /// Names of trimmed segments, oldest first.
     retired: VecDeque<String>,
-    number_next: u64,
+    segment_next: u64,
+    spare_next: u64,
     busy: bool,
     fatal: Option<String>,
 }
 
 enum Job {
+    /// Make the next segment of nothing.
     Create,
+    /// Make it of a spare.
+    Name(String),
+    /// Make a spare of a trimmed segment.
     Recycle(String),
     Remove(String),
+}
+
+/// What a job came to.
+enum Made {
+    Segment(Named),
+    Spare(String),
+    Nothing,
 }
 
 impl Upkeep for Preparer {
@@ -72,7 +108,7 @@ impl Upkeep for Preparer {
         let state = self.pool.lock();
         // With a full disk there is something to do, but no sense in trying it again at once.
         let full = self.pool.full.load(Ordering::Relaxed);
-        let idle = |state: &mut State| full || (state.retired.is_empty() && !state.ready.is_empty());
+        let idle = |state: &mut State| full || (state.retired.is_empty() && !state.named.is_empty());
         let waited = self.pool.changed.wait_timeout_while(state, timeout, idle);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
@@ -87,46 +123,75 @@ impl Preparer {
 }
 
 impl Pool {
-    /// Takes over the spares that an earlier life left, and removes what it did not finish.
+    /// Takes over the waiting segments and the spares that an earlier life left, and removes what it did not finish or has
+    /// another length.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
-        segment_bytes: u64,
-        reserve_bytes: u64,
-        spares_max: usize,
+        options: &LogOptions,
+        log_id: u64,
+        segments: &NamedSegments,
     ) -> io::Result<Arc<Self>> {
-        let mut state = State::default();
-        for file in disk.list(DIR)? {
-            let name = format!("{DIR}/{file}");
-            let number = file.strip_prefix("spare-").and_then(|rest| rest.split('.').next()?.parse::<u64>().ok());
-            let Some(number) = number else { continue };
-            state.number_next = state.number_next.max(number + 1);
-            let whole = file.ends_with(".spare") && disk.open(&name, Mode::Read)?.len()? == segment_bytes;
-            if whole && state.ready.len() < spares_max {
-                state.ready.push(name);
-            } else {
-                disk.remove(&name)?;
-            }
-        }
-        Ok(Arc::new(Self {
+        let pool = Self {
             disk,
-            segment_bytes,
-            reserve_bytes,
-            spares_max,
-            state: Mutex::new(state),
+            cell: options.cell.clone(),
+            log_id,
+            segment_bytes: options.segment_bytes,
+            reserve_bytes: options.reserve_bytes,
+            spares_max: options.spares_max,
+            state: Mutex::default(),
             changed: Condvar::new(),
             full: AtomicBool::new(false),
             fatal: AtomicBool::new(false),
-        }))
+        };
+        let mut state = State { segment_next: segments.last_begun + 1, ..State::default() };
+        pool.take_over_segments(&mut state, &segments.waiting)?;
+        pool.take_over_spares(&mut state)?;
+        *pool.lock() = state;
+        Ok(Arc::new(pool))
     }
 
-    /// A spare's name. Prepares one now where none is ready. The caller renames it.
-    pub(crate) fn take(&self) -> Result<String, LogError> {
+    fn take_over_segments(&self, state: &mut State, waiting: &[u64]) -> io::Result<()> {
+        let fits = |number: &u64| Ok(self.disk.open(&segment_name(*number), Mode::Read)?.len()? == self.segment_bytes);
+        let fitting = waiting.iter().map(fits).collect::<io::Result<Vec<bool>>>()?;
+        let keep = fitting.iter().take_while(|fits| **fits).count();
+        // The newest first, so that no crash leaves a gap; and not as spares, since their numbers are given out again and
+        // a torn frame of that number may be in them.
+        for number in waiting[keep..].iter().rev() {
+            self.disk.remove(&segment_name(*number))?;
+            self.disk.sync_dir(DIR)?;
+        }
+        for &number in &waiting[..keep] {
+            let file = self.disk.open(&segment_name(number), Mode::Direct)?;
+            state.named.push_back(Named { header: self.header(number), file });
+            state.segment_next = number + 1;
+        }
+        Ok(())
+    }
+
+    fn take_over_spares(&self, state: &mut State) -> io::Result<()> {
+        for file in self.disk.list(DIR)? {
+            let name = format!("{DIR}/{file}");
+            let number = file.strip_prefix("spare-").and_then(|rest| rest.split('.').next()?.parse::<u64>().ok());
+            let Some(number) = number else { continue };
+            state.spare_next = state.spare_next.max(number + 1);
+            let whole = file.ends_with(".spare") && self.disk.open(&name, Mode::Read)?.len()? == self.segment_bytes;
+            if whole && state.spares.len() < self.spares_max {
+                state.spares.push(name);
+            } else {
+                self.disk.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next segment. Prepares one now where none is ready.
+    pub(crate) fn take(&self) -> Result<Named, LogError> {
         let mut state = self.lock();
         loop {
             self.check(&state)?;
-            if let Some(name) = state.ready.pop() {
+            if let Some(named) = state.named.pop_front() {
                 self.changed.notify_all();
-                return Ok(name);
+                return Ok(named);
             }
             if state.busy {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -147,9 +212,9 @@ impl Pool {
         self.segment_bytes
     }
 
-    /// Gives trimmed segments to the preparer.
-    pub(crate) fn retire(&self, names: impl IntoIterator<Item = String>) {
-        self.lock().retired.extend(names);
+    /// Gives a trimmed segment to the preparer.
+    pub(crate) fn retire(&self, name: String) {
+        self.lock().retired.push_back(name);
         self.changed.notify_all();
     }
 
@@ -188,25 +253,36 @@ impl Pool {
         if state.busy {
             return Ok(None);
         }
+        // First what an append may come to wait for.
+        if state.named.is_empty()
+            && let Some(name) = state.spares.pop()
+        {
+            return Ok(Some(Job::Name(name)));
+        }
         if let Some(name) = state.retired.pop_front() {
-            let keep = state.ready.len() < self.spares_max;
+            let keep = state.spares.len() < self.spares_max;
             return Ok(Some(if keep { Job::Recycle(name) } else { Job::Remove(name) }));
         }
-        Ok(state.ready.is_empty().then_some(Job::Create))
+        Ok(state.named.is_empty().then_some(Job::Create))
     }
 
     fn run(&self, job: Job) -> Result<Kept, LogError> {
         let done = match job {
             Job::Create => self.create(),
+            Job::Name(spare) => self.name_spare(&spare),
             Job::Recycle(name) => self.recycle(&name),
-            Job::Remove(name) => self.disk.remove(&name).and_then(|()| self.disk.sync_dir(DIR)).map(|()| None),
+            Job::Remove(name) => self.remove(&name),
         };
         let mut state = self.lock();
         state.busy = false;
         self.changed.notify_all();
         match done {
-            Ok(spare) => {
-                state.ready.extend(spare);
+            Ok(made) => {
+                match made {
+                    Made::Segment(named) => state.named.push_back(named),
+                    Made::Spare(name) => state.spares.push(name),
+                    Made::Nothing => {}
+                }
                 self.full.store(false, Ordering::Relaxed);
                 Ok(Kept::Worked)
             }
@@ -221,32 +297,32 @@ impl Pool {
         }
     }
 
-    fn create(&self) -> io::Result<Option<String>> {
+    fn create(&self) -> io::Result<Made> {
         // Asked first, so that a disk is not filled up to the last byte again and again.
         if self.disk.free_bytes()? < self.needed_bytes() {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let spare = self.spare_name();
-        let unfinished = format!("{spare}.tmp");
-        let written = self.prewrite(&unfinished);
+        let header = self.header(self.lock().segment_next);
+        let unfinished = format!("{}.tmp", self.spare_name());
+        let written = self.prewrite(&unfinished, &header);
         if let Err(error) = &written
             && is_full(error)
         {
             self.disk.remove(&unfinished)?;
         }
         written?;
-        self.disk.rename(&unfinished, &spare)?;
-        self.disk.sync_dir(DIR)?;
-        Ok(Some(spare))
+        self.name(&unfinished, header)
     }
 
-    fn prewrite(&self, name: &str) -> io::Result<()> {
+    fn prewrite(&self, name: &str, header: &SegmentHeader) -> io::Result<()> {
         let file = self.disk.open(name, Mode::Create)?;
-        let zeros = vec![0; ZEROS_BYTES.min(self.segment_bytes as usize)];
+        let mut bytes = vec![0; ZEROS_BYTES.min(self.segment_bytes as usize)];
+        header.encode(&mut bytes[..BLOCK_BYTES]);
         let mut at = 0;
         while at < self.segment_bytes {
-            let count = (self.segment_bytes - at).min(zeros.len() as u64);
-            file.write_at(&zeros[..count as usize], at)?;
+            let count = (self.segment_bytes - at).min(bytes.len() as u64);
+            file.write_at(&bytes[..count as usize], at)?;
+            bytes[..BLOCK_BYTES].fill(0);
             at += count;
             if at.is_multiple_of(PREWRITTEN_BETWEEN_SYNCS_BYTES) {
                 file.sync()?;
@@ -255,23 +331,55 @@ impl Pool {
         file.sync()
     }
 
-    /// Makes a spare of a trimmed segment. Durable one by one and oldest first, so that no crash leaves a gap.
-    fn recycle(&self, name: &str) -> io::Result<Option<String>> {
-        if self.disk.open(name, Mode::Read)?.len()? != self.segment_bytes {
-            self.disk.remove(name)?;
-            self.disk.sync_dir(DIR)?;
-            return Ok(None);
+    fn name_spare(&self, spare: &str) -> io::Result<Made> {
+        let header = self.header(self.lock().segment_next);
+        let mut block = vec![0; BLOCK_BYTES];
+        header.encode(&mut block);
+        let file = self.disk.open(spare, Mode::ReadWrite)?;
+        let written = file.write_at(&block, 0).and_then(|()| file.sync());
+        if let Err(error) = &written
+            && is_full(error)
+        {
+            self.lock().spares.push(spare.to_owned());
         }
-        let spare = self.spare_name();
+        written?;
+        self.name(spare, header)
+    }
+
+    /// Makes a file the next segment. Its header is durable.
+    fn name(&self, file: &str, header: SegmentHeader) -> io::Result<Made> {
+        let name = segment_name(header.number);
+        self.disk.rename(file, &name)?;
+        self.disk.sync_dir(DIR)?;
+        self.lock().segment_next = header.number + 1;
+        Ok(Made::Segment(Named { header, file: self.disk.open(&name, Mode::Direct)? }))
+    }
+
+    fn header(&self, number: u64) -> SegmentHeader {
+        SegmentHeader { cell: self.cell.clone(), log_id: self.log_id, number }
+    }
+
+    /// Makes a spare of a trimmed segment. Durable one by one and oldest first, so that no crash leaves a gap.
+    fn recycle(&self, name: &str) -> io::Result<Made> {
+        if self.disk.open(name, Mode::Read)?.len()? != self.segment_bytes {
+            return self.remove(name);
+        }
+        let spare = format!("{}.spare", self.spare_name());
         self.disk.rename(name, &spare)?;
         self.disk.sync_dir(DIR)?;
-        Ok(Some(spare))
+        Ok(Made::Spare(spare))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<Made> {
+        self.disk.remove(name)?;
+        self.disk.sync_dir(DIR)?;
+        Ok(Made::Nothing)
     }
 
     fn spare_name(&self) -> String {
         let mut state = self.lock();
-        state.number_next += 1;
-        format!("{DIR}/spare-{:08}.spare", state.number_next - 1)
+        state.spare_next += 1;
+        format!("{DIR}/spare-{:08}", state.spare_next - 1)
     }
 
     fn needed_bytes(&self) -> u64 {

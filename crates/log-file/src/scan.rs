@@ -1,10 +1,11 @@
 //! Reading a segment frame by frame, and telling a torn tail from damage.
 //!
 //! Appends go one by one, each synced before the next is written, so a crash can tear the last frame only. Where a frame
-//! is not whole, the blocks after it decide: a whole frame there means that the damaged one had been synced.
+//! is not whole, the blocks after it decide: a whole frame there means that the damaged one had been synced. The first frame
+//! of a segment is no exception: what tells a segment that waits for it from a damaged one is the same look behind it.
 
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, Kind, chain};
-use crate::segment::{RESTORE, SegmentHeader, segment_name};
+use crate::segment::{CHAIN_START, RESTORE, SegmentHeader, segment_name, segment_number};
 use crate::{BLOCK_BYTES, DIR};
 use disk::{Disk, File, Mode};
 use log::LogError;
@@ -40,23 +41,29 @@ pub(crate) struct SegmentReader {
     file_bytes: u64,
     header: SegmentHeader,
     seed: u64,
+    /// The header of its first frame, where one was begun.
+    begins: Option<FrameHeader>,
     place: Place,
     window: Vec<u8>,
     window_at: u64,
 }
 
 impl SegmentReader {
-    /// Opens the segment that begins with an index, at its first frame.
-    pub(crate) fn open(disk: &dyn Disk, first: u64, cell: Option<&CellName>) -> Result<Self, LogError> {
-        let name = segment_name(first);
+    /// Opens the segment with a number, at its first frame.
+    pub(crate) fn open(disk: &dyn Disk, number: u64, cell: Option<&CellName>) -> Result<Self, LogError> {
+        let name = segment_name(number);
         let failed = |e| LogError::io(format!("opening {name}"), e);
         let file = disk.open(&name, Mode::Read).map_err(failed)?;
         let file_bytes = file.len().map_err(failed)?;
-        let mut block = vec![0; BLOCK_BYTES];
-        let read = file.read_at(&mut block, 0).map_err(|e| LogError::io(format!("reading {name}"), e))?;
-        let header = SegmentHeader::decode(&block[..read], &name, cell)?;
-        let place = Place { offset: BLOCK, tail: header.before, digest: header.digest };
-        Ok(Self { file, name, file_bytes, seed: header.seed(), header, place, window: Vec::new(), window_at: 0 })
+        let mut head = vec![0; 2 * BLOCK_BYTES];
+        let read = file.read_at(&mut head, 0).map_err(|e| LogError::io(format!("reading {name}"), e))?;
+        let (block, rest) = head[..read].split_at(read.min(BLOCK_BYTES));
+        let header = SegmentHeader::decode(block, &name, number, cell)?;
+        let seed = header.seed();
+        let begins = FrameHeader::decode(rest, seed);
+        let (tail, digest) = begins.map_or((Position::START, CHAIN_START), |frame| (frame.before, frame.digest_before));
+        let place = Place { offset: BLOCK, tail, digest };
+        Ok(Self { file, name, file_bytes, header, seed, begins, place, window: Vec::new(), window_at: 0 })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -69,6 +76,11 @@ impl SegmentReader {
 
     pub(crate) fn header(&self) -> &SegmentHeader {
         &self.header
+    }
+
+    /// The index of its first entry, there or still to come; none where no frame was begun.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.begins.map(|frame| frame.before.index.saturating_add(1))
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -89,13 +101,7 @@ impl SegmentReader {
     pub(crate) fn step(&mut self) -> Result<Step, LogError> {
         let found = self.frame()?;
         let Step::End { .. } = found else { return Ok(found) };
-        let Some(later) = self.later_frame()? else {
-            if self.place.offset == BLOCK {
-                // A segment gets its name once its first frame is synced.
-                return Err(self.corrupt("the segment's first frame is damaged".to_owned()));
-            }
-            return Ok(found);
-        };
+        let Some(later) = self.later_frame()? else { return Ok(found) };
         // Under a running server the frame may have come since the window was read.
         self.forget();
         match self.frame()? {
@@ -114,10 +120,7 @@ impl SegmentReader {
         let Some(header) = FrameHeader::decode(self.bytes(offset, FRAME_HEADER_BYTES as u64)?, seed) else {
             return Ok(Step::End { torn_bytes: 0 });
         };
-        let next = match header.kind {
-            Kind::Entry => tail.index.wrapping_add(1),
-            Kind::Mark | Kind::Seal => tail.index,
-        };
+        let follows = (header.before, header.digest_before) == (tail, digest);
         let epoch_fits = match header.kind {
             Kind::Entry => header.position.epoch >= tail.epoch,
             Kind::Mark | Kind::Seal => {
@@ -125,7 +128,7 @@ impl SegmentReader {
             }
         };
         let fits = header.frame_bytes() <= self.file_bytes.saturating_sub(offset);
-        if header.position.index != next || !epoch_fits || !fits {
+        if !follows || !epoch_fits || !fits {
             let found = header.position;
             return Err(self.corrupt(format!("a frame of position {found} stands where one after {tail} should")));
         }
@@ -179,10 +182,120 @@ impl SegmentReader {
     }
 }
 
-/// The first indexes of the segments that are there, ascending.
-pub(crate) fn list_segments(disk: &dyn Disk) -> Result<Vec<u64>, LogError> {
-    let files = disk.list(DIR).map_err(|e| LogError::io(format!("listing {DIR}"), e))?;
-    Ok(files.iter().filter_map(|file| crate::segment::segment_first(file)).collect())
+struct Files {
+    /// The segments, ascending.
+    numbers: Vec<u64>,
+    /// A file that is no segment of this program's and looks like one.
+    foreign: Option<LogError>,
+}
+
+fn list_files(disk: &dyn Disk) -> Result<Files, LogError> {
+    let mut found = Files { numbers: Vec::new(), foreign: None };
+    for file in disk.list(DIR).map_err(|e| LogError::io(format!("listing {DIR}"), e))? {
+        match segment_number(&file) {
+            Ok(number) => found.numbers.extend(number),
+            Err(error) => found.foreign = Some(error),
+        }
+    }
+    Ok(found)
+}
+
+/// The number of the oldest segment that is there.
+pub(crate) fn oldest_segment(disk: &dyn Disk) -> Result<Option<u64>, LogError> {
+    Ok(list_files(disk)?.numbers.first().copied())
+}
+
+/// A segment that was begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Begun {
+    pub(crate) number: u64,
+    /// The index of its first entry, there or still to come.
+    pub(crate) first: u64,
+}
+
+/// Which segments there are, ascending: those that were begun, then those that wait to be.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) begun: Vec<Begun>,
+    pub(crate) waiting: Vec<u64>,
+    /// The log's id, in whatever segment there is.
+    pub(crate) log_id: Option<u64>,
+    /// What is wrong with the segment after these. What comes after that one is left out.
+    pub(crate) damage: Option<LogError>,
+}
+
+/// Looks at the beginning of each segment, the newest first: under a running server a segment before one that was begun is
+/// complete.
+///
+/// A segment has its header before it has its name, so a header that is not whole is damage. One without a first frame waits
+/// for it only where no frame stands in it or in a segment after it.
+///
+/// # Errors
+/// Only where the directory cannot be listed; all else is the survey's damage.
+pub(crate) fn survey(disk: &dyn Disk, cell: Option<&CellName>) -> Result<Survey, LogError> {
+    let files = list_files(disk)?;
+    let mut survey = Survey { damage: files.foreign, ..Survey::default() };
+    let mut after = None;
+    for &number in files.numbers.iter().rev() {
+        if after.is_some_and(|after| after != number + 1) {
+            survey.cut(missing(number + 1));
+        }
+        after = Some(number);
+        if let Err(error) = survey.look(disk, number, cell) {
+            survey.cut(error);
+        }
+    }
+    // The newest entry is never trimmed, so where nothing was begun, nothing ever was.
+    if let Some(first) = after.filter(|first| *first != 1 && survey.begun.is_empty() && survey.damage.is_none()) {
+        survey.cut(missing(first - 1));
+    }
+    survey.begun.reverse();
+    survey.waiting.reverse();
+    Ok(survey)
+}
+
+impl Survey {
+    /// Takes in the segment before those it has.
+    fn look(&mut self, disk: &dyn Disk, number: u64, cell: Option<&CellName>) -> Result<(), LogError> {
+        let mut reader = SegmentReader::open(disk, number, cell)?;
+        if let Some(log_id) = self.log_id.replace(reader.header().log_id)
+            && log_id != reader.header().log_id
+        {
+            self.cut(LogError::Foreign {
+                file: segment_name(number + 1),
+                what: "it belongs to another log than the segment before it".to_owned(),
+                remedy: RESTORE,
+            });
+        }
+        match reader.first() {
+            Some(first) => self.begun.push(Begun { number, first }),
+            None if self.begun.is_empty() => {
+                if let Some(later) = reader.later_frame()? {
+                    return Err(reader.corrupt(format!(
+                        "the segment's first frame is damaged, yet a whole frame stands after it at offset {later}"
+                    )));
+                }
+                self.waiting.push(number);
+            }
+            None => {
+                let what = "the segment's first frame is damaged, yet the next segment was begun";
+                return Err(reader.corrupt(what.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out what it has: it comes after damage.
+    fn cut(&mut self, damage: LogError) {
+        self.begun.clear();
+        self.waiting.clear();
+        self.damage = Some(damage);
+    }
+}
+
+fn missing(number: u64) -> LogError {
+    let what = "the file is missing, though there are segments before or after it".to_owned();
+    LogError::Corrupt { file: segment_name(number), offset: 0, what, remedy: RESTORE }
 }
 
 /// What a walk over segments has seen so far. Each segment must go on where the one before ended.
@@ -190,15 +303,16 @@ pub(crate) fn list_segments(disk: &dyn Disk) -> Result<Vec<u64>, LogError> {
 pub(crate) struct Walk {
     /// Where the last segment ended.
     pub(crate) place: Option<Place>,
-    pub(crate) log_id: Option<u64>,
     pub(crate) entries: u64,
     pub(crate) torn_bytes: u64,
-    /// The last frame and its offset.
+    /// The last segment's last frame and its offset.
     pub(crate) last: Option<(FrameHeader, u64)>,
-    /// The last segment's first index and its length in bytes.
-    pub(crate) last_first: u64,
+    /// The last segment's number and its length in bytes.
+    pub(crate) last_number: u64,
     pub(crate) last_file_bytes: u64,
     pub(crate) last_seed: u64,
+    /// The newest entry is known to have been acknowledged.
+    pub(crate) marked: bool,
     pub(crate) sealed: bool,
 }
 
@@ -210,14 +324,14 @@ impl Walk {
     pub(crate) fn segment(
         &mut self,
         disk: &dyn Disk,
-        first: u64,
+        number: u64,
         cell: Option<&CellName>,
         visit: Visit<'_>,
     ) -> Result<bool, LogError> {
-        let mut reader = SegmentReader::open(disk, first, cell)?;
+        let mut reader = SegmentReader::open(disk, number, cell)?;
         self.follow(&reader)?;
-        (self.torn_bytes, self.last_first, self.last_file_bytes) = (0, first, reader.file_bytes());
-        self.last_seed = reader.header().seed();
+        (self.torn_bytes, self.last, self.last_number) = (0, None, number);
+        (self.last_file_bytes, self.last_seed) = (reader.file_bytes(), reader.header().seed());
         loop {
             let offset = reader.place().offset;
             match reader.step()? {
@@ -232,6 +346,7 @@ impl Walk {
                     self.entries += u64::from(header.kind == Kind::Entry);
                     self.sealed = header.kind == Kind::Seal;
                     self.last = Some((header, offset));
+                    self.marked = header.kind != Kind::Entry;
                     let name = reader.name().to_owned();
                     if !visit(&name, offset, &header, reader.entry(&header)?) {
                         return Ok(false);
@@ -241,34 +356,17 @@ impl Walk {
         }
     }
 
-    /// Checks a segment's header alone.
-    pub(crate) fn header(&mut self, disk: &dyn Disk, first: u64, cell: Option<&CellName>) -> Result<(), LogError> {
-        self.follow(&SegmentReader::open(disk, first, cell)?)
-    }
-
-    /// Whether the newest entry is known to have been acknowledged.
-    pub(crate) fn ends_marked(&self) -> bool {
-        self.last.is_some_and(|(header, _)| header.kind != Kind::Entry)
-    }
-
     fn follow(&mut self, reader: &SegmentReader) -> Result<(), LogError> {
-        let header = reader.header();
-        if *self.log_id.get_or_insert(header.log_id) != header.log_id {
-            return Err(LogError::Foreign {
-                file: reader.name().to_owned(),
-                what: "it belongs to another log than the segment before it".to_owned(),
-                remedy: RESTORE,
-            });
-        }
+        let before = reader.place();
         match self.place {
-            Some(place) if (place.tail, place.digest) != (header.before, header.digest) => Err(LogError::Corrupt {
-                file: segment_name(self.last_first),
+            Some(place) if (place.tail, place.digest) != (before.tail, before.digest) => Err(LogError::Corrupt {
+                file: segment_name(self.last_number),
                 offset: place.offset,
                 what: format!(
-                    "it ends after {}, but the next segment, {}, goes on after {}: frames are damaged, or a file is missing",
+                    "it ends after {}, but the next segment, {}, goes on after {}: frames are damaged",
                     place.tail,
                     reader.name(),
-                    header.before
+                    before.tail
                 ),
                 remedy: RESTORE,
             }),

@@ -1,19 +1,19 @@
-//! A segment's name and its first block.
+//! A segment's name and its first block: whose it is and which one, known and durable before anything is appended to it.
 //!
 //! The header, little-endian, in a block of zeros: magic (8 bytes), version (u32), length of the cell's name (u32), the
-//! name (32), the log's id (u64), first index (u64), epoch and digest before it (u64 each), checksum of all before (u64).
+//! name (32), the log's id (u64), the segment's number (u64), checksum of all before (u64).
 
 use crate::{BLOCK_BYTES, DIR};
 use log::LogError;
-use words::{CELL_BYTES_MAX, CellName, Position};
+use words::{CELL_BYTES_MAX, CellName};
 use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: &[u8; 8] = b"TERTLOG\0";
 /// The version of everything in the directory.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const NAME_AT: usize = 16;
 const NUMBERS_AT: usize = NAME_AT + CELL_BYTES_MAX;
-const CHECKSUM_AT: usize = NUMBERS_AT + 32;
+const CHECKSUM_AT: usize = NUMBERS_AT + 16;
 
 // The header fits into the block that it has for itself.
 const _: () = assert!(CHECKSUM_AT + 8 <= BLOCK_BYTES);
@@ -27,21 +27,15 @@ pub(crate) struct SegmentHeader {
     pub(crate) cell: CellName,
     /// Drawn when the log was created, so that nobody can guess the seeds of its checksums.
     pub(crate) log_id: u64,
-    /// The position before the segment's first entry, and the chain's digest there.
-    pub(crate) before: Position,
-    pub(crate) digest: u64,
+    /// Its place in the row of segments, from 1; no two of a log ever share one.
+    pub(crate) number: u64,
 }
 
 impl SegmentHeader {
-    pub(crate) fn first(&self) -> u64 {
-        self.before.index + 1
-    }
-
     /// The seed of its frames' checksums: no two segments share one, so that none takes another's frames for its own.
     pub(crate) fn seed(&self) -> u64 {
-        let mut bytes = [0; 32];
-        let words = [self.log_id, self.before.epoch, self.before.index, self.digest];
-        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+        let mut bytes = [0; 16];
+        for (place, word) in bytes.chunks_exact_mut(8).zip([self.log_id, self.number]) {
             place.copy_from_slice(&word.to_le_bytes());
         }
         xxh3_64(&bytes)
@@ -54,8 +48,7 @@ impl SegmentHeader {
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[12..16].copy_from_slice(&(name.len() as u32).to_le_bytes());
         out[NAME_AT..NAME_AT + name.len()].copy_from_slice(name);
-        let numbers = [self.log_id, self.before.index, self.before.epoch, self.digest];
-        for (place, number) in out[NUMBERS_AT..CHECKSUM_AT].chunks_exact_mut(8).zip(numbers) {
+        for (place, number) in out[NUMBERS_AT..CHECKSUM_AT].chunks_exact_mut(8).zip([self.log_id, self.number]) {
             place.copy_from_slice(&number.to_le_bytes());
         }
         let checksum = xxh3_64(&out[..CHECKSUM_AT]);
@@ -63,20 +56,20 @@ impl SegmentHeader {
     }
 
     /// Reads a segment's header and checks it against its name and, where known, the cell it must be of.
-    pub(crate) fn decode(bytes: &[u8], name: &str, cell: Option<&CellName>) -> Result<Self, LogError> {
+    pub(crate) fn decode(bytes: &[u8], name: &str, number: u64, cell: Option<&CellName>) -> Result<Self, LogError> {
         let corrupt = |offset: usize, what: &str| LogError::Corrupt {
             file: name.to_owned(),
             offset: offset as u64,
             what: what.to_owned(),
             remedy: RESTORE,
         };
-        let number =
+        let word =
             |at: usize| bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u64::from_le_bytes(*b)).unwrap_or(0);
         if bytes.get(..8) != Some(MAGIC) {
             return Err(corrupt(0, "this is no log segment, or its first bytes are damaged"));
         }
-        let version = number(8) as u32;
-        let whole = bytes.len() >= CHECKSUM_AT + 8 && number(CHECKSUM_AT) == xxh3_64(&bytes[..CHECKSUM_AT]);
+        let version = word(8) as u32;
+        let whole = bytes.len() >= CHECKSUM_AT + 8 && word(CHECKSUM_AT) == xxh3_64(&bytes[..CHECKSUM_AT]);
         // Another version may keep its checksum elsewhere, so the version is looked at first; a damaged one is told apart
         // by the checksum that still matches once the version is put back.
         if !whole && (version == VERSION || whole_as_this_version(bytes)) {
@@ -89,7 +82,7 @@ impl SegmentHeader {
                 remedy: "use the version of the program that wrote it",
             });
         }
-        let len = (number(8) >> 32) as usize;
+        let len = (word(8) >> 32) as usize;
         let text = bytes.get(NAME_AT..NAME_AT + len.min(CELL_BYTES_MAX)).and_then(|b| std::str::from_utf8(b).ok());
         let found = text.and_then(|text| CellName::new(text).ok()).ok_or_else(|| corrupt(NAME_AT, "no cell's name"))?;
         if cell.is_some_and(|cell| *cell != found) {
@@ -99,11 +92,10 @@ impl SegmentHeader {
                 remedy: "give each cell a data directory of its own, or correct the cell's name",
             });
         }
-        let before = Position { index: number(NUMBERS_AT + 8), epoch: number(NUMBERS_AT + 16) };
-        if before.index.checked_add(1).map(segment_name).as_deref() != Some(name) {
-            return Err(corrupt(NUMBERS_AT + 8, "the header's first index is not the one in the file's name"));
+        if word(NUMBERS_AT + 8) != number {
+            return Err(corrupt(NUMBERS_AT + 8, "the header's number is not the one in the file's name"));
         }
-        Ok(Self { cell: found, log_id: number(NUMBERS_AT), before, digest: number(NUMBERS_AT + 24) })
+        Ok(Self { cell: found, log_id: word(NUMBERS_AT), number })
     }
 }
 
@@ -114,16 +106,29 @@ fn whole_as_this_version(bytes: &[u8]) -> bool {
     xxh3_64(covered).to_le_bytes() == checksum
 }
 
-/// The name of the segment that begins with an index.
-pub(crate) fn segment_name(first: u64) -> String {
-    format!("{DIR}/{first:020}.seg")
+/// The name of the segment with a number. The names' order is the numbers'.
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("{DIR}/{PREFIX}{number:0DIGITS$}{SUFFIX}")
 }
 
-/// The first index in a segment's name, where the file is a segment.
-pub(crate) fn segment_first(file: &str) -> Option<u64> {
-    let digits = file.strip_suffix(".seg").filter(|digits| digits.len() == 20)?;
-    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+/// The number in a file's name, where it is a segment.
+///
+/// # Errors
+/// [`LogError::Foreign`] where it ends like a segment, but is named in another way.
+pub(crate) fn segment_number(file: &str) -> Result<Option<u64>, LogError> {
+    let Some(stem) = file.strip_suffix(SUFFIX) else { return Ok(None) };
+    let digits = stem.strip_prefix(PREFIX).filter(|digits| digits.len() == DIGITS);
+    let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).map(Some).ok_or_else(|| LogError::Foreign {
+        file: format!("{DIR}/{file}"),
+        what: "this program names its segments `segment-`, 12 digits, `.seg`".to_owned(),
+        remedy: "use the version of the program that wrote it, or another data directory",
+    })
 }
+
+const PREFIX: &str = "segment-";
+const SUFFIX: &str = ".seg";
+const DIGITS: usize = 12;
 
 /// The chain's digest before the first entry.
 pub(crate) const CHAIN_START: u64 = 0;
@@ -134,7 +139,7 @@ mod tests {
 
     fn header() -> (SegmentHeader, Vec<u8>, String) {
         let cell = CellName::new("main").expect("name");
-        let header = SegmentHeader { cell, log_id: 77, before: Position { epoch: 3, index: 41 }, digest: 99 };
+        let header = SegmentHeader { cell, log_id: 77, number: 42 };
         let mut bytes = vec![1; BLOCK_BYTES];
         header.encode(&mut bytes);
         (header, bytes, segment_name(42))
@@ -143,10 +148,23 @@ mod tests {
     #[test]
     fn round_trip() {
         let (header, bytes, name) = header();
-        assert_eq!(name, "log/00000000000000000042.seg");
-        assert_eq!(segment_first("00000000000000000042.seg"), Some(42));
-        assert_eq!(segment_first("42.seg"), None);
-        assert_eq!(SegmentHeader::decode(&bytes, &name, Some(&header.cell)).expect("valid"), header);
+        assert_eq!(name, "log/segment-000000000042.seg");
+        assert_eq!(SegmentHeader::decode(&bytes, &name, 42, Some(&header.cell)).expect("valid"), header);
+    }
+
+    #[test]
+    fn names() {
+        for (file, expected) in [
+            ("segment-000000000042.seg", Some(Some(42))),
+            ("spare-00000001.spare", Some(None)),
+            ("segment-42.seg", None),
+            ("segment-00000000004x.seg", None),
+            ("00000000000000000042.seg", None),
+        ] {
+            let found = segment_number(file);
+            assert!(found.is_ok() || matches!(found, Err(LogError::Foreign { .. })), "{file}");
+            assert_eq!(found.ok(), expected, "{file}");
+        }
     }
 
     #[test]
@@ -155,7 +173,7 @@ mod tests {
         for bit in 0..(CHECKSUM_AT + 8) * 8 {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            let error = SegmentHeader::decode(&bytes, &name, None).expect_err("damaged");
+            let error = SegmentHeader::decode(&bytes, &name, 42, None).expect_err("damaged");
             assert!(matches!(error, LogError::Corrupt { .. }), "bit {bit}: {error}");
         }
     }
@@ -164,16 +182,16 @@ mod tests {
     fn another_version_and_another_cell_are_told_apart_from_damage() {
         let (header, mut bytes, name) = header();
         let other = CellName::new("other").expect("name");
-        let error = SegmentHeader::decode(&bytes, &name, Some(&other)).expect_err("another cell");
+        let error = SegmentHeader::decode(&bytes, &name, 42, Some(&other)).expect_err("another cell");
         assert!(matches!(&error, LogError::Foreign { what, .. } if what.contains("`main`")), "{error}");
 
-        bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
+        bytes[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
         let checksum = xxh3_64(&bytes[..CHECKSUM_AT]).to_le_bytes();
         bytes[CHECKSUM_AT..CHECKSUM_AT + 8].copy_from_slice(&checksum);
-        let error = SegmentHeader::decode(&bytes, &name, Some(&header.cell)).expect_err("another version");
-        assert!(matches!(&error, LogError::Foreign { what, .. } if what.contains("version 2")), "{error}");
+        let error = SegmentHeader::decode(&bytes, &name, 42, Some(&header.cell)).expect_err("another version");
+        assert!(matches!(&error, LogError::Foreign { what, .. } if what.contains("version 3")), "{error}");
 
         let (_, bytes, _) = self::header();
-        assert!(SegmentHeader::decode(&bytes, &segment_name(43), None).is_err(), "a renamed segment");
+        assert!(SegmentHeader::decode(&bytes, &segment_name(43), 43, None).is_err(), "a renamed segment");
     }
 }

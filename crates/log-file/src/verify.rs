@@ -2,7 +2,7 @@
 
 use crate::frame::{FrameHeader, Kind};
 use crate::open::{Cut, Recovered};
-use crate::scan::{Visit, Walk, list_segments};
+use crate::scan::{Begun, Survey, Visit, Walk, oldest_segment, survey};
 use crate::segment::{CHAIN_START, segment_name};
 use disk::Disk;
 use log::LogError;
@@ -76,7 +76,7 @@ pub fn verify(
         digest: place.map_or(CHAIN_START, |place| place.digest),
         sealed: walk.sealed,
         cut: place.filter(|_| walk.torn_bytes > 0).map(|place| Cut {
-            file: segment_name(walk.last_first),
+            file: segment_name(walk.last_number),
             offset: place.offset,
             bytes: walk.torn_bytes,
         }),
@@ -123,26 +123,25 @@ fn read_live(
     visit: Visit<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Walk, u64, usize), LogError> {
-    let (mut walk, mut firsts, mut at) = (Walk::default(), list_segments(disk)?, 0);
-    firsts.drain(..firsts.iter().rposition(|first| *first <= from).unwrap_or(0));
-    let mut failures = 0;
-    while let Some(&first) = firsts.get(at) {
+    let mut survey = survey_live(disk, cell)?;
+    skip_before(from, &mut survey);
+    let (mut walk, mut at, mut failures) = (Walk::default(), 0, 0);
+    while let Some(&Begun { number, .. }) = survey.begun.get(at) {
         let mut next = walk.clone();
-        match next.segment(disk, first, cell, visit) {
+        match next.segment(disk, number, cell, visit) {
             Ok(go_on) => {
                 (walk, at, failures) = (next, at + 1, 0);
-                progress(Progress { segments_done: at, segments: firsts.len(), entries: walk.entries });
+                progress(Progress { segments_done: at, segments: survey.begun.len(), entries: walk.entries });
                 if !go_on {
+                    survey.damage = None;
                     break;
                 }
             }
             Err(error) => {
-                let there = list_segments(disk)?;
-                if there.first().is_some_and(|oldest| *oldest > first) {
+                if oldest_segment(disk)?.is_some_and(|oldest| oldest > number) {
                     // Trimmed meanwhile: begin with the oldest that is left.
-                    let gone = there[0];
-                    firsts = there;
-                    firsts.retain(|other| *other >= gone);
+                    survey = survey_live(disk, cell)?;
+                    skip_before(from, &mut survey);
                     (walk, at, failures) = (Walk::default(), 0, 0);
                     continue;
                 }
@@ -153,5 +152,37 @@ fn read_live(
             }
         }
     }
-    Ok((walk, firsts.first().copied().unwrap_or(1), firsts.len()))
+    survey.damage.map_or(Ok(()), Err)?;
+    Ok((walk, survey.begun.first().map_or(1, |segment| segment.first), survey.begun.len()))
+}
+
+fn skip_before(index: u64, survey: &mut Survey) {
+    survey.begun.drain(..survey.begun.iter().rposition(|segment| segment.first <= index).unwrap_or(0));
+}
+
+/// The segments as they are at one moment, though some of them may be trimmed, and others named, while this looks.
+fn survey_live(disk: &dyn Disk, cell: Option<&CellName>) -> Result<Survey, LogError> {
+    let (mut failures, mut oldest) = (0, None);
+    loop {
+        let survey = survey(disk, cell)?;
+        if survey.damage.is_none() {
+            return Ok(survey);
+        }
+        let before = std::mem::replace(&mut oldest, oldest_segment(disk)?);
+        failures = if before == oldest { failures + 1 } else { 1 };
+        if failures >= ATTEMPTS {
+            return Ok(survey);
+        }
+    }
+}
+
+/// The names of the files that hold all entries, oldest first: every segment but the one that waits for its first. For the
+/// one who copies a log, also beside a running server.
+///
+/// # Errors
+/// As [`verify`].
+pub fn segment_files(disk: &dyn Disk) -> Result<Vec<String>, LogError> {
+    let survey = survey_live(disk, None)?;
+    survey.damage.map_or(Ok(()), Err)?;
+    Ok(survey.begun.iter().map(|segment| segment_name(segment.number)).collect())
 }

@@ -1,11 +1,12 @@
 //! Random runs over the simulated disk with the power cut at every kind of moment: whatever was acknowledged is there, in
 //! order, nothing else is but at most the one append that was under way, and no trimmed past comes back.
 
-use disk::{Disk, SimDisk};
+use disk::{Disk, File, Mode, SimDisk};
 use fastrand::Rng;
 use log::conformance::read_all;
 use log::{Append, Log, LogError, Rejected, Upkeep};
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex};
 use tertium_log_file::{LogFile, LogOptions, Preparer, verify};
 use words::{CellName, Position};
 
@@ -75,6 +76,10 @@ impl Model {
         let different = if rng.bool() { bytes } else { bytes.min(8) };
         entry[..different].iter_mut().for_each(|byte| *byte = rng.u8(..));
         let epoch = self.tail().epoch.max(1) + u64::from(rng.u8(..10) == 0);
+        self.append_bytes(log, epoch, entry)
+    }
+
+    fn append_bytes(&mut self, log: &mut LogFile, epoch: u64, entry: Vec<u8>) -> bool {
         match log.append(self.tail(), epoch, &entry) {
             Append::Ok(position) => {
                 assert_eq!(position, Position { epoch, index: self.tail().index + 1 });
@@ -90,7 +95,7 @@ impl Model {
     }
 }
 
-/// A spare beyond the one that is prewritten comes from a trimmed segment.
+/// A spare comes from a trimmed segment.
 fn spares(disk: &SimDisk) -> usize {
     disk.list("log").unwrap_or_default().iter().filter(|name| name.ends_with(".spare")).count()
 }
@@ -121,7 +126,7 @@ fn run(seed: u64, lives: u64, fault: impl Fn(&SimDisk, &mut Rng)) -> Seen {
                 2 | 3 => {
                     let before = spares(&disk);
                     let done = preparer.run_once();
-                    model.seen.recycled += u64::from(before > 0 && spares(&disk) > before);
+                    model.seen.recycled += u64::from(spares(&disk) > before);
                     done.is_ok()
                 }
                 _ => model.append(&mut log, &mut rng),
@@ -194,6 +199,176 @@ fn recycled_segments_bring_nothing_back_at_any_step() {
         steps += 1;
     }
     assert!(steps > 30, "the power went at each step of the run: {steps}");
+}
+
+/// How the segment that comes next was made, and when.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// Of zeros, beside the appends.
+    FreshBeside,
+    /// Of zeros, by the append that needs it.
+    FreshLate,
+    /// Of a trimmed segment, beside the appends.
+    RecycledBeside,
+    /// Of a trimmed segment, by the append that needs it.
+    RecycledLate,
+}
+
+impl Next {
+    /// A log whose active segment is full to the last block.
+    fn prepared(self, seed: u64, rng: &mut Rng) -> (SimDisk, Model, LogFile, Preparer) {
+        let (disk, mut model) = (SimDisk::new(), Model::default());
+        let (mut log, preparer) = model.reopen(&disk, seed);
+        for _ in 0..4 * 7 {
+            model.append_bytes(&mut log, 1, vec![rng.u8(..); 100]);
+        }
+        match self {
+            Self::FreshBeside => assert_eq!(preparer.run_once().expect("room"), log::Kept::Worked),
+            Self::FreshLate => {}
+            Self::RecycledBeside | Self::RecycledLate => {
+                model.trimmed_upto = model.tail().index;
+                log.trim(model.trimmed_upto).expect("trim");
+                let jobs = if matches!(self, Self::RecycledBeside) { 2 } else { 1 };
+                for _ in 0..jobs {
+                    assert_eq!(preparer.run_once().expect("room"), log::Kept::Worked);
+                }
+            }
+        }
+        (disk, model, log, preparer)
+    }
+}
+
+/// The power goes before each disk operation in turn from just before a segment is full to well into the next but one, with
+/// the next one made in each way; then what is there is read, goes on over another change, and is read again.
+#[test]
+fn a_change_of_segments_is_safe_at_any_step() {
+    for next in [Next::FreshBeside, Next::FreshLate, Next::RecycledBeside, Next::RecycledLate] {
+        for named_meanwhile in [false, true] {
+            let (mut steps, mut seen) = (0, Seen::default());
+            while change_segments(next, named_meanwhile, steps, &mut seen) {
+                steps += 1;
+            }
+            assert!(steps > 15, "{next:?}: the power went at each step of the change: {steps}");
+            assert!(seen.unknown_kept > 0 && seen.unknown_lost > 0 && seen.torn > 0, "{next:?}: {seen:?}");
+        }
+    }
+}
+
+/// Says whether the power went within the change.
+fn change_segments(next: Next, named_meanwhile: bool, steps: u64, seen: &mut Seen) -> bool {
+    let mut went = false;
+    for draw in 0..6 {
+        let seed = steps * 100 + draw;
+        let mut rng = Rng::with_seed(seed);
+        let (disk, mut model, log, _) = next.prepared(seed, &mut rng);
+        drop(log);
+        // From here on another segment is named just before the first frame is written into this one, as the thread that
+        // names them may.
+        let beside = Beside { disk: disk.clone(), preparer: Arc::default() };
+        let (mut log, _) = LogFile::open(Arc::new(beside.clone()), options()).expect("whole");
+        let preparer = log.preparer();
+        if named_meanwhile {
+            *beside.preparer.lock().expect("no panic") = Some(preparer.clone());
+        }
+        disk.lose_power_after(steps);
+        let mut going = true;
+        for bytes in [9000, 100, 9000, 100, 9000, 100] {
+            going = going && model.append_bytes(&mut log, 1, vec![rng.u8(..); bytes]);
+            going = going && (bytes != 100 || preparer.run_once().is_ok());
+        }
+        went = disk.is_powerless();
+        assert_ne!(went, going, "{next:?}, step {steps}");
+        *beside.preparer.lock().expect("no panic") = None;
+        drop(log);
+        disk.crash(&mut rng);
+        let (mut log, preparer) = model.reopen(&disk, seed);
+        for count in 0..9 {
+            assert!(model.append(&mut log, &mut rng), "{next:?}, step {steps}: the log goes on");
+            assert!(count % 2 == 0 || preparer.run_once().is_ok());
+        }
+        drop(log);
+        disk.crash(&mut rng);
+        model.reopen(&disk, seed);
+        seen.unknown_kept += model.seen.unknown_kept;
+        seen.unknown_lost += model.seen.unknown_lost;
+        seen.torn += model.seen.torn;
+    }
+    went
+}
+
+/// What an append waits for when it begins a segment that was named before: one write and one sync.
+#[test]
+fn a_named_segment_is_begun_by_one_write() {
+    for next in [Next::FreshBeside, Next::RecycledBeside] {
+        let (disk, mut model, mut log, _) = next.prepared(1, &mut Rng::with_seed(1));
+        let before = disk.counts();
+        assert!(model.append_bytes(&mut log, 1, vec![1; 100]));
+        let after = disk.counts();
+        let done = (after.writes - before.writes, after.syncs - before.syncs, after.name_steps - before.name_steps);
+        assert_eq!(done, (1, 1, 0), "{next:?}");
+        assert_eq!(log.written_bytes() % SEGMENT_BYTES, 2 * 4096, "{next:?}: it is another segment");
+    }
+}
+
+/// A disk on which the preparer runs just before each write of a frame.
+#[derive(Clone, Debug)]
+struct Beside {
+    disk: SimDisk,
+    preparer: Arc<Mutex<Option<Preparer>>>,
+}
+
+#[derive(Debug)]
+struct BesideFile {
+    file: Box<dyn File>,
+    preparer: Arc<Mutex<Option<Preparer>>>,
+}
+
+impl Disk for Beside {
+    fn open(&self, name: &str, mode: Mode) -> io::Result<Box<dyn File>> {
+        let file = self.disk.open(name, mode)?;
+        let preparer = Arc::clone(&self.preparer);
+        Ok(if mode == Mode::Direct { Box::new(BesideFile { file, preparer }) } else { file })
+    }
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.disk.list(dir)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.create_dir(dir)
+    }
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+}
+
+impl File for BesideFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        if let Some(preparer) = &*self.preparer.lock().expect("no panic") {
+            // Where it fails, so does the write.
+            drop(preparer.run_once());
+        }
+        self.file.write_at(buf, offset)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
 }
 
 #[test]

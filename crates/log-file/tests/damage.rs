@@ -11,8 +11,9 @@ use tertium_log_file::{DumpedKind, LogFile, LogOptions, dump, verify};
 use words::{CellName, Position};
 
 const BLOCK: u64 = 4096;
-const FIRST: &str = "log/00000000000000000001.seg";
-const SECOND: &str = "log/00000000000000000008.seg";
+const FIRST: &str = "log/segment-000000000001.seg";
+const SECOND: &str = "log/segment-000000000002.seg";
+const THIRD: &str = "log/segment-000000000003.seg";
 
 fn options(cell: &str) -> LogOptions {
     let cell = CellName::new(cell).expect("a name");
@@ -85,9 +86,9 @@ fn damage_inside_is_refused() {
     check(
         5,
         false,
-        |disk| disk.flip_bit(FIRST, 3 * BLOCK + 50, 1).expect("there"),
+        |disk| disk.flip_bit(FIRST, 3 * BLOCK + 66, 1).expect("there"),
         &expect![
-            "log/00000000000000000001.seg is corrupt at offset 12288: the frame that should follow 1:2 is damaged, yet a whole frame stands after it at offset 16384. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            "log/segment-000000000001.seg is corrupt at offset 12288: the frame that should follow 1:2 is damaged, yet a whole frame stands after it at offset 16384. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
         ],
     );
     // In the header of entry 3.
@@ -96,16 +97,27 @@ fn damage_inside_is_refused() {
         false,
         |disk| disk.flip_bit(FIRST, 3 * BLOCK + 40, 1).expect("there"),
         &expect![
-            "log/00000000000000000001.seg is corrupt at offset 12288: the frame that should follow 1:2 is damaged, yet a whole frame stands after it at offset 16384. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            "log/segment-000000000001.seg is corrupt at offset 12288: the frame that should follow 1:2 is damaged, yet a whole frame stands after it at offset 16384. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
         ],
+    );
+    // A frame of the same segment, whole, at a place that is not its own.
+    check(
+        5,
+        false,
+        |disk| {
+            let bytes = read_all(disk, FIRST).expect("read");
+            let third = &bytes[3 * BLOCK as usize..4 * BLOCK as usize];
+            disk.open(FIRST, Mode::ReadWrite).expect("there").write_at(third, 6 * BLOCK).expect("write");
+        },
+        &expect!["log/segment-000000000001.seg is corrupt at offset 24576: a frame of position 1:3 stands where one after 1:5 should. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"],
     );
     // In the last entry of a segment that has a successor.
     check(
         9,
         false,
-        |disk| disk.flip_bit(FIRST, 7 * BLOCK + 50, 1).expect("there"),
+        |disk| disk.flip_bit(FIRST, 7 * BLOCK + 66, 1).expect("there"),
         &expect![
-            "log/00000000000000000001.seg is corrupt at offset 28672: it ends after 1:6, but the next segment, log/00000000000000000008.seg, goes on after 1:7: frames are damaged, or a file is missing. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            "log/segment-000000000001.seg is corrupt at offset 28672: it ends after 1:6, but the next segment, log/segment-000000000002.seg, goes on after 1:7: frames are damaged. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
         ],
     );
     // In a segment's header, in its first entry.
@@ -114,15 +126,34 @@ fn damage_inside_is_refused() {
         false,
         |disk| disk.flip_bit(SECOND, 20, 1).expect("there"),
         &expect![
-            "log/00000000000000000008.seg is corrupt at offset 8: the header's checksum does not match. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            "log/segment-000000000002.seg is corrupt at offset 8: the header's checksum does not match. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
         ],
     );
+    for byte in [40, 66] {
+        check(
+            8,
+            true,
+            |disk| disk.flip_bit(SECOND, BLOCK + byte, 1).expect("there"),
+            &match byte {
+                40 => expect![
+                    "log/segment-000000000002.seg is corrupt at offset 4096: the segment's first frame is damaged, yet a whole frame stands after it at offset 8192. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+                ],
+                _ => expect![
+                    "log/segment-000000000002.seg is corrupt at offset 4096: the frame that should follow 1:7 is damaged, yet a whole frame stands after it at offset 8192. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+                ],
+            },
+        );
+    }
+    // In the only frame of a segment that has a successor.
     check(
-        8,
+        15,
         false,
-        |disk| disk.flip_bit(SECOND, BLOCK + 50, 1).expect("there"),
+        |disk| {
+            let file = disk.open(SECOND, Mode::ReadWrite).expect("there");
+            file.write_at(&[0; 7 * BLOCK as usize], BLOCK).expect("write");
+        },
         &expect![
-            "log/00000000000000000008.seg is corrupt at offset 4096: the segment's first frame is damaged. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            "log/segment-000000000002.seg is corrupt at offset 4096: the segment's first frame is damaged, yet the next segment was begun. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
         ],
     );
     // A missing file.
@@ -131,32 +162,105 @@ fn damage_inside_is_refused() {
         false,
         |disk| disk.remove(SECOND).expect("there"),
         &expect![
-            "log/00000000000000000001.seg is corrupt at offset 32768: it ends after 1:7, but the next segment, log/00000000000000000015.seg, goes on after 1:14: frames are damaged, or a file is missing. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            "log/segment-000000000002.seg is corrupt at offset 0: the file is missing, though there are segments before or after it. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
         ],
     );
 }
 
 #[test]
 fn a_mark_tells_damage_to_the_last_entry_from_a_torn_tail() {
-    let damage = |disk: &SimDisk| disk.flip_bit(FIRST, 5 * BLOCK + 50, 1).expect("there");
-    check(5, false, damage, &expect!["tail 1:4, cut 4096 bytes at log/00000000000000000001.seg:20480"]);
+    let damage = |disk: &SimDisk| disk.flip_bit(FIRST, 5 * BLOCK + 66, 1).expect("there");
+    check(5, false, damage, &expect!["tail 1:4, cut 4096 bytes at log/segment-000000000001.seg:20480"]);
     check(
         5,
         true,
         damage,
         &expect![
-            "log/00000000000000000001.seg is corrupt at offset 20480: the frame that should follow 1:4 is damaged, yet a whole frame stands after it at offset 24576. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            "log/segment-000000000001.seg is corrupt at offset 20480: the frame that should follow 1:4 is damaged, yet a whole frame stands after it at offset 24576. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
         ],
     );
     // A damaged mark was only that.
     check(5, true, |disk| disk.flip_bit(FIRST, 6 * BLOCK + 9, 1).expect("there"), &expect!["tail 1:5"]);
 }
 
+/// A segment that has its name and no frame yet is no damage, whatever is in its blocks; what is wrong with its header is.
+#[test]
+fn a_segment_that_waits_is_told_from_a_damaged_one() {
+    let garbage = |disk: &SimDisk| {
+        let file = disk.open(SECOND, Mode::ReadWrite).expect("there");
+        file.write_at(&[0xee; 3 * BLOCK as usize], BLOCK).expect("write");
+    };
+    let old_frames = |disk: &SimDisk| {
+        let bytes = read_all(disk, FIRST).expect("read");
+        let file = disk.open(SECOND, Mode::ReadWrite).expect("there");
+        file.write_at(&bytes[BLOCK as usize..], BLOCK).expect("write");
+    };
+    let cases: [(&str, &dyn Fn(&SimDisk), Expect); 7] = [
+        ("untouched", &|_| {}, expect!["tail 1:7"]),
+        ("not there", &|disk| disk.remove(SECOND).expect("there"), expect!["tail 1:7"]),
+        ("garbage", &garbage, expect!["tail 1:7"]),
+        ("another segment's frames", &old_frames, expect!["tail 1:7"]),
+        (
+            "its header",
+            &|disk| disk.flip_bit(SECOND, 50, 3).expect("there"),
+            expect![
+                "log/segment-000000000002.seg is corrupt at offset 8: the header's checksum does not match. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            ],
+        ),
+        (
+            "nothing begun before it",
+            &|disk| disk.remove(FIRST).expect("there"),
+            expect![
+                "log/segment-000000000001.seg is corrupt at offset 0: the file is missing, though there are segments before or after it. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+            ],
+        ),
+        (
+            "a name of another version",
+            &|disk| disk.rename(FIRST, "log/00000000000000000001.seg").expect("there"),
+            expect![
+                "log/00000000000000000001.seg is not for this program: this program names its segments `segment-`, 12 digits, `.seg`. What to do: use the version of the program that wrote it, or another data directory"
+            ],
+        ),
+    ];
+    for (what, damage, expected) in cases {
+        let (disk, log) = filled(7);
+        assert_eq!(log.preparer().run_once().expect("room"), log::Kept::Worked);
+        drop(log);
+        assert_eq!(disk.list("log").expect("list").len(), 2, "{what}");
+        damage(&disk);
+        expected.assert_eq(&answer(&disk));
+        if let Ok((mut log, _)) = open(&disk) {
+            append(&mut log, 1);
+            drop(log);
+            assert_eq!(answer(&disk), "tail 1:8", "{what}");
+        }
+    }
+}
+
+/// A next segment of another length than is asked for now is made anew.
+#[test]
+fn the_length_of_segments_can_change() {
+    let (disk, log) = filled(7);
+    log.preparer().run_once().expect("room");
+    drop(log);
+    for blocks in [3, 16] {
+        let options = LogOptions { segment_bytes: blocks * BLOCK, ..options("main") };
+        let (mut log, recovered) = LogFile::open(Arc::new(disk.clone()), options).expect("open");
+        let tail = recovered.tail;
+        let entry = vec![7; (blocks as usize - 1) * BLOCK as usize - 64];
+        assert!(matches!(log.append(tail, 1, &entry), Append::Ok(_)), "the largest that fits");
+        log.preparer().run_once().expect("room");
+    }
+    let names = disk.list("log").expect("list");
+    assert_eq!(names, ["1", "2", "3", "4"].map(|number| format!("segment-00000000000{number}.seg")));
+    assert_eq!(answer(&disk), "tail 1:9");
+}
+
 #[test]
 fn a_cut_tail_stays_cut() {
     let (disk, log) = filled(5);
     drop(log);
-    disk.flip_bit(FIRST, 5 * BLOCK + 50, 1).expect("there");
+    disk.flip_bit(FIRST, 5 * BLOCK + 66, 1).expect("there");
     let (mut log, recovered) = open(&disk).expect("cut");
     assert_eq!((recovered.tail.index, recovered.cut.map(|cut| cut.offset)), (4, Some(5 * BLOCK)));
     append(&mut log, 2);
@@ -178,7 +282,7 @@ fn what_was_cut_never_comes_together() {
         file.write_at(&[byte; 400], 4 * BLOCK + 512).expect("write");
     };
     second_sector(0);
-    expect!["tail 1:3, cut 4096 bytes at log/00000000000000000001.seg:16384"].assert_eq(&answer(&disk));
+    expect!["tail 1:3, cut 4096 bytes at log/segment-000000000001.seg:16384"].assert_eq(&answer(&disk));
     second_sector(5);
     expect!["tail 1:3"].assert_eq(&answer(&disk));
 }
@@ -202,7 +306,8 @@ fn no_flipped_bit_passes_unseen() {
     assert_eq!(whole.len(), 9);
     let mut refused = 0;
     let mut rng = Rng::with_seed(3);
-    for name in [FIRST, SECOND] {
+    log.preparer().run_once().expect("room");
+    for name in [FIRST, SECOND, THIRD] {
         for block in 0..8 {
             for _ in 0..40 {
                 let damaged = copy(&disk);
@@ -256,7 +361,7 @@ fn another_cell_another_log_and_an_unreadable_file_are_refused() {
     let (disk, log) = filled(9);
     drop(log);
     let error = LogFile::open(Arc::new(disk.clone()), options("other")).expect_err("another cell");
-    expect!["log/00000000000000000001.seg is not for this program: it is the log of cell `main`, not of `other`. What to do: give each cell a data directory of its own, or correct the cell's name"].assert_eq(&error.to_string());
+    expect!["log/segment-000000000001.seg is not for this program: it is the log of cell `main`, not of `other`. What to do: give each cell a data directory of its own, or correct the cell's name"].assert_eq(&error.to_string());
 
     let (foreign, log) = {
         let disk = SimDisk::new();
@@ -269,7 +374,7 @@ fn another_cell_another_log_and_an_unreadable_file_are_refused() {
     let file = disk.open(SECOND, Mode::ReadWrite).expect("there");
     file.write_at(&read_all(&foreign, SECOND).expect("read"), 0).expect("write");
     let error = open(&disk).expect_err("another log's segment");
-    expect!["log/00000000000000000008.seg is not for this program: it belongs to another log than the segment before it. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"].assert_eq(&error.to_string());
+    expect!["log/segment-000000000002.seg is not for this program: it belongs to another log than the segment before it. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"].assert_eq(&error.to_string());
 
     disk.set_unreadable(FIRST, true).expect("there");
     assert!(matches!(open(&disk), Err(LogError::Io { .. })));
@@ -285,20 +390,20 @@ fn an_entry_cannot_pose_as_a_frame() {
         LogFile::open(Arc::new(own.clone()), LogOptions { log_id: 8, ..options("main") }).expect("open");
     append(&mut own_log, 7);
     let frames = read_all(&own, FIRST).expect("read");
-    let mut entry = vec![0; BLOCK as usize - 48];
+    let mut entry = vec![0; BLOCK as usize - 64];
     entry.extend_from_slice(&frames[7 * BLOCK as usize..]);
     let tail = log.tail().expect("tail");
     assert!(matches!(log.append(tail, 1, &entry), Append::Ok(_)));
     drop(log);
-    disk.flip_bit(FIRST, 5 * BLOCK + 60, 1).expect("there");
-    expect!["tail 1:4, cut 8192 bytes at log/00000000000000000001.seg:20480"].assert_eq(&answer(&disk));
+    disk.flip_bit(FIRST, 5 * BLOCK + 70, 1).expect("there");
+    expect!["tail 1:4, cut 8192 bytes at log/segment-000000000001.seg:20480"].assert_eq(&answer(&disk));
 }
 
 #[test]
 fn a_start_from_a_checkpoint_reads_only_what_follows() {
     let (disk, log) = filled(30);
     drop(log);
-    disk.flip_bit(FIRST, 3 * BLOCK + 50, 1).expect("there");
+    disk.flip_bit(FIRST, 3 * BLOCK + 66, 1).expect("there");
     assert!(open(&disk).is_err());
     let options = LogOptions { verify_from: 9, ..options("main") };
     let (mut log, recovered) = LogFile::open(Arc::new(disk.clone()), options).expect("the damage lies before");
@@ -324,17 +429,17 @@ fn a_dump_shows_what_lies_before_the_damage() {
         lines + &result.map_or_else(|error| error.to_string(), |()| "end".to_owned())
     };
     expect![[r#"
-        log/00000000000000000001.seg:8192 Entry 1:2 entry 2
-        log/00000000000000000001.seg:12288 Entry 1:3 entry 3
-        log/00000000000000000001.seg:16384 Mark 1:3 
-        log/00000000000000000001.seg:20480 Entry 1:4 entry 4
+        log/segment-000000000001.seg:8192 Entry 1:2 entry 2
+        log/segment-000000000001.seg:12288 Entry 1:3 entry 3
+        log/segment-000000000001.seg:16384 Mark 1:3 
+        log/segment-000000000001.seg:20480 Entry 1:4 entry 4
         end"#]]
     .assert_eq(&shown(2, 4));
-    disk.flip_bit(FIRST, 5 * BLOCK + 50, 0).expect("there");
+    disk.flip_bit(FIRST, 5 * BLOCK + 66, 0).expect("there");
     expect![[r#"
-        log/00000000000000000001.seg:12288 Entry 1:3 entry 3
-        log/00000000000000000001.seg:16384 Mark 1:3 
-        log/00000000000000000001.seg is corrupt at offset 20480: the frame that should follow 1:3 is damaged, yet a whole frame stands after it at offset 24576. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"#]].assert_eq(&shown(3, 100));
+        log/segment-000000000001.seg:12288 Entry 1:3 entry 3
+        log/segment-000000000001.seg:16384 Mark 1:3 
+        log/segment-000000000001.seg is corrupt at offset 20480: the frame that should follow 1:3 is damaged, yet a whole frame stands after it at offset 24576. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"#]].assert_eq(&shown(3, 100));
 }
 
 #[test]
