@@ -10,7 +10,7 @@ use log::{Append, Capabilities, Log, LogError, Rejected, Stored};
 use machine::{Entry, EntryEncoder};
 use words::Position;
 
-/// A disk that says a log file is synced and has not done it.
+/// A disk that says an append to the log is synced and has not done it.
 #[derive(Debug)]
 pub(crate) struct SkipSync(pub(crate) Arc<dyn Disk>);
 
@@ -20,7 +20,7 @@ struct SkipSyncFile(Box<dyn File>);
 impl Disk for SkipSync {
     fn open(&self, name: &str, mode: Mode) -> io::Result<Box<dyn File>> {
         let file = self.0.open(name, mode)?;
-        Ok(if name.starts_with("log/") { Box::new(SkipSyncFile(file)) } else { file })
+        Ok(if name.starts_with("log/") && mode == Mode::Direct { Box::new(SkipSyncFile(file)) } else { file })
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {

@@ -109,7 +109,9 @@ fn damage_inside_is_refused() {
             let third = &bytes[3 * BLOCK as usize..4 * BLOCK as usize];
             disk.open(FIRST, Mode::ReadWrite).expect("there").write_at(third, 6 * BLOCK).expect("write");
         },
-        &expect!["log/segment-000000000001.seg is corrupt at offset 24576: a frame of position 1:3 stands where one after 1:5 should. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"],
+        &expect![
+            "log/segment-000000000001.seg is corrupt at offset 24576: a frame of position 1:3 stands where one after 1:5 should. What to do: restore the data directory from a backup and keep the damaged one aside; `tertium log dump` shows the entries before the damage"
+        ],
     );
     // In the last entry of a segment that has a successor.
     check(
@@ -183,6 +185,8 @@ fn a_mark_tells_damage_to_the_last_entry_from_a_torn_tail() {
     check(5, true, |disk| disk.flip_bit(FIRST, 6 * BLOCK + 9, 1).expect("there"), &expect!["tail 1:5"]);
 }
 
+type Damage<'a> = &'a dyn Fn(&SimDisk);
+
 /// A segment that has its name and no frame yet is no damage, whatever is in its blocks; what is wrong with its header is.
 #[test]
 fn a_segment_that_waits_is_told_from_a_damaged_one() {
@@ -195,7 +199,7 @@ fn a_segment_that_waits_is_told_from_a_damaged_one() {
         let file = disk.open(SECOND, Mode::ReadWrite).expect("there");
         file.write_at(&bytes[BLOCK as usize..], BLOCK).expect("write");
     };
-    let cases: [(&str, &dyn Fn(&SimDisk), Expect); 7] = [
+    let cases: [(&str, Damage<'_>, Expect); 7] = [
         ("untouched", &|_| {}, expect!["tail 1:7"]),
         ("not there", &|disk| disk.remove(SECOND).expect("there"), expect!["tail 1:7"]),
         ("garbage", &garbage, expect!["tail 1:7"]),
