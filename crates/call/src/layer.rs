@@ -1,0 +1,62 @@
+//! The layers, one file each. All of them take `http::Request<Bytes>`, give `http::Response<Bytes>` or
+//! [`Evidence`](crate::Evidence), and can be used alone or in any order with other layers of these types.
+
+pub mod attempt;
+pub mod balance;
+pub mod bulkhead;
+pub mod circuit;
+pub mod deadline;
+pub mod health;
+pub mod hedge;
+pub mod resolve;
+pub mod retry;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::core::verdict::Evidence;
+
+/// What every layer wraps, and is.
+pub trait Exchange:
+    tower::Service<Request<Bytes>, Response = Response<Bytes>, Error = Evidence, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Exchange for S where
+    S: tower::Service<Request<Bytes>, Response = Response<Bytes>, Error = Evidence, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// Waits until it is ready, and asks it.
+pub(crate) async fn ask<S: Exchange>(service: &mut S, request: Request<Bytes>) -> Result<Response<Bytes>, Evidence> {
+    std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(request).await
+}
+
+/// The service of a layer that has an `async fn run(&self, inner: S, request)`.
+macro_rules! exchange {
+    ($layer:ident) => {
+        impl<S: crate::layer::Exchange> tower::Service<http::Request<bytes::Bytes>> for $layer<S> {
+            type Response = http::Response<bytes::Bytes>;
+            type Error = crate::core::verdict::Evidence;
+            type Future = crate::transport::Answering;
+
+            fn poll_ready(
+                &mut self,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), crate::core::verdict::Evidence>> {
+                // The inner one is asked when it is needed: with a retry that is not when the call begins.
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: http::Request<bytes::Bytes>) -> crate::transport::Answering {
+                let layer = self.clone();
+                Box::pin(layer.run(request))
+            }
+        }
+    };
+}
+pub(crate) use exchange;

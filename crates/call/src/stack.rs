@@ -1,0 +1,168 @@
+//! The whole stack of a destination, outermost layer last, with one reason for each.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use http::Uri;
+
+use crate::core::breaker::BreakerSettings;
+use crate::core::budget::Budget;
+use crate::core::verdict::Evidence;
+use crate::layer::attempt::Attempt;
+use crate::layer::balance::Balance;
+use crate::layer::bulkhead::Bulkhead;
+use crate::layer::circuit::Circuit;
+use crate::layer::deadline::Deadline;
+use crate::layer::health;
+use crate::layer::hedge::{Hedge, HedgePolicy};
+use crate::layer::resolve::{Names, Resolve};
+use crate::layer::retry::{Retry, RetryCounters, RetryPolicy};
+use crate::settings::{DestinationSettings, Settings};
+use crate::transport::Transport;
+use crate::transport::connect::Tls;
+
+pub(crate) type EndpointService = Circuit<Transport>;
+pub(crate) type Stack = Deadline<Retry<Hedge<Attempt<Bulkhead<Resolve<EndpointService>>>>>>;
+
+/// Where a URL leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    pub(crate) secure: bool,
+    /// Without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// A destination and what it is seen by.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    pub(crate) stack: Stack,
+    pub(crate) retry: Arc<RetryPolicy>,
+    pub(crate) hedge: Arc<HedgePolicy>,
+    pub(crate) balance: Balance<EndpointService>,
+    pub(crate) bulkhead: Bulkhead<Resolve<EndpointService>>,
+    pub(crate) used_ms: AtomicU64,
+}
+
+impl Destination {
+    pub(crate) fn new(
+        origin: &Origin,
+        settings: &Settings,
+        tls: &rustls::ClientConfig,
+        budget_of_process: &Arc<Budget>,
+    ) -> Result<Self, Evidence> {
+        let own = settings.of(&origin.host, origin.port).clone();
+        let tls = if origin.secure { Some(Tls::new(tls, &origin.host, own.transport.protocol)?) } else { None };
+        let budget = Arc::new(Budget::new(own.budget));
+        let retry = Arc::new(retry_policy(&own, &budget, budget_of_process));
+        let hedge = Arc::new(hedge_policy(&own, &budget, budget_of_process));
+
+        // One of the endpoints, by load, suspicion and readiness; which ones there are comes from above.
+        let balance = Balance::new(Vec::new(), own.rotation);
+        // Names become addresses, and the policy is asked about each: nothing below looks a name up.
+        let resolve = Resolve::new(balance.clone(), names(origin, settings, &own, tls));
+        // So many at a time, counted where one attempt is one: a pause between two holds no place.
+        let bulkhead = Bulkhead::new(resolve, own.bulkhead);
+        // The time that remains is written on each attempt, and how it ended is written down.
+        let attempt = Attempt::new(bulkhead.clone(), own.meanings);
+        // A slow read is asked twice: within one attempt of the layer above, so that both count once for it.
+        let hedge_layer = Hedge::new(attempt, Arc::clone(&hedge));
+        // The one layer that tries again, and the last that knows whether it may.
+        let retry_layer = Retry::new(hedge_layer, Arc::clone(&retry));
+        // Over everything, since it spans all attempts; what has no time left costs nothing but this look.
+        let stack = Deadline::new(retry_layer, own.attempt_min);
+
+        if let Some(checks) = own.health {
+            tokio::spawn(health::run(balance.downgrade(), origin.to_string(), checks));
+        }
+        Ok(Self { stack, retry, hedge, balance, bulkhead, used_ms: AtomicU64::new(0) })
+    }
+}
+
+/// An endpoint is its connections, and above them the breaker: what it fails to carry counts against this address alone.
+fn names(origin: &Origin, settings: &Settings, own: &DestinationSettings, tls: Option<Tls>) -> Names<EndpointService> {
+    let transport = own.transport;
+    let breaker = own.breaker.unwrap_or(NEVER_OPENS);
+    Names {
+        host: origin.host.clone(),
+        port: origin.port,
+        policy: Arc::clone(&settings.addresses),
+        every: own.resolve_every,
+        make: Box::new(move |address| Circuit::new(Transport::new(address, tls.clone(), transport), breaker)),
+    }
+}
+
+const NEVER_OPENS: BreakerSettings = BreakerSettings {
+    failures_percent: 100,
+    samples_min: u32::MAX,
+    open: std::time::Duration::ZERO,
+    open_max: std::time::Duration::ZERO,
+};
+
+fn retry_policy(own: &DestinationSettings, budget: &Arc<Budget>, of_process: &Arc<Budget>) -> RetryPolicy {
+    RetryPolicy {
+        backoff: own.backoff,
+        budget: Arc::clone(budget),
+        budget_of_process: Arc::clone(of_process),
+        meanings: own.meanings,
+        attempt_min: own.attempt_min,
+        counters: RetryCounters::default(),
+    }
+}
+
+fn hedge_policy(own: &DestinationSettings, budget: &Arc<Budget>, of_process: &Arc<Budget>) -> HedgePolicy {
+    HedgePolicy {
+        after: own.hedge_after,
+        budget: Arc::clone(budget),
+        budget_of_process: Arc::clone(of_process),
+        hedges: AtomicU64::new(0),
+    }
+}
+
+impl Origin {
+    pub(crate) fn of(url: &Uri) -> Result<Self, Evidence> {
+        let secure = match url.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(Evidence::RequestInvalid("the URL is neither http nor https")),
+        };
+        let authority = url.authority().ok_or(Evidence::RequestInvalid("the URL names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(Evidence::RequestInvalid("the URL has a user name; credentials belong in a header"));
+        }
+        let host = authority.host().trim_matches(['[', ']']);
+        if host.is_empty() {
+            return Err(Evidence::RequestInvalid("the URL names no host"));
+        }
+        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        Ok(Self { secure, host: host.to_ascii_lowercase(), port })
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{scheme}://{open}{}{close}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_urls_lead() {
+        for (url, expected) in [
+            ("http://Pay.example/x", Some("http://pay.example:80")),
+            ("https://pay.example", Some("https://pay.example:443")),
+            ("http://[::1]:81/", Some("http://[::1]:81")),
+            ("http://me:secret@pay.example/", None),
+            ("ftp://pay.example/", None),
+            ("/path", None),
+        ] {
+            let found = Origin::of(&url.parse().unwrap()).ok().map(|origin| origin.to_string());
+            assert_eq!(found.as_deref(), expected, "{url}");
+        }
+    }
+}
