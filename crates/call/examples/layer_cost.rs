@@ -1,0 +1,88 @@
+//! What the whole stack costs over a bare hyper connection: the same calls to the same receiver on loopback, by both.
+//!
+//! `cargo run --release -p tertium-call --example layer_cost [calls]`. Everything runs on one thread, the receiver too, so
+//! that the difference of the times is the processor time that the stack adds.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use call::{Call, Client, Settings, Verdict};
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+fn main() {
+    let calls = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(50_000);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let address = receiver().await;
+        // Each twice, alternating, so that neither has the warmer machine.
+        for round in 1..=3 {
+            let bare = bare(address, calls).await;
+            let stack = stack(address, calls).await;
+            println!("round {round}: bare {bare:.2} us, stack {stack:.2} us, added {:.2} us per call", stack - bare);
+        }
+    });
+}
+
+async fn receiver() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = stream.set_nodelay(true);
+            let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async {
+                let body = request.into_body().collect().await?.to_bytes();
+                Ok::<_, hyper::Error>(Response::new(Full::new(body)))
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+const BODY: &[u8] = br#"{"from":"alice","to":"bob","amount":100}"#;
+
+async fn bare(address: std::net::SocketAddr, calls: u32) -> f64 {
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    stream.set_nodelay(true).expect("a socket");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+    tokio::spawn(connection);
+    let host = HeaderValue::from_str(&address.to_string()).expect("an address");
+    let begun = Instant::now();
+    for number in 0..calls {
+        let request = Request::post("/effect")
+            .header("host", host.clone())
+            .header("idempotency-key", format!("\"key-{number}\""))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from_static(BODY)))
+            .expect("a request");
+        sender.ready().await.expect("it is open");
+        let answer = sender.send_request(request).await.expect("an answer");
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(body, BODY);
+    }
+    micros_each(begun.elapsed(), calls)
+}
+
+async fn stack(address: std::net::SocketAddr, calls: u32) -> f64 {
+    let client = Client::new(Settings::default()).expect("default settings");
+    let url: http::Uri = format!("http://{address}/effect").parse().expect("a URL");
+    let begun = Instant::now();
+    for number in 0..calls {
+        let mut call = Call::new(Method::POST, url.clone());
+        call.key = Some(words::Key::new(&format!("key-{number}")).expect("a key"));
+        call.headers.insert("content-type", HeaderValue::from_static("application/json"));
+        call.body = Bytes::from_static(BODY);
+        let report = client.call(call).await;
+        assert_eq!(report.verdict, Verdict::Committed);
+        assert_eq!(report.answer.expect("an answer").body, BODY);
+    }
+    micros_each(begun.elapsed(), calls)
+}
+
+fn micros_each(elapsed: Duration, calls: u32) -> f64 {
+    elapsed.as_secs_f64() * 1e6 / f64::from(calls)
+}
