@@ -92,6 +92,7 @@ fn fuzz_one(house: &House, target: &str, seconds: u64) -> Outcome {
         &format!("-max_total_time={seconds}"),
         "-timeout=10",
         "-rss_limit_mb=4096",
+        "-verbosity=0",
         "-print_final_stats=1",
     ]);
     steps::judge(&mut command, Duration::from_secs(seconds + 1200), false)

@@ -9,6 +9,9 @@ use crate::packages;
 use crate::process;
 use crate::tally::Tally;
 
+const EXCERPT_LINES_AFTER: usize = 8;
+const EXCERPT_LINES_MAX: usize = 120;
+
 /// What became of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -25,6 +28,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Failure {
     why: String,
     tally: Tally,
+    /// What it printed about that.
+    excerpt: Vec<String>,
 }
 
 impl Outcome {
@@ -35,7 +40,7 @@ impl Outcome {
 
     /// Failed; no test runner was involved.
     pub(crate) fn failed(why: impl Into<String>) -> Self {
-        Self::Failed(Failure { why: why.into(), tally: Tally::default() })
+        Self::Failed(Failure { why: why.into(), tally: Tally::default(), excerpt: Vec::new() })
     }
 
     /// What it adds to the last line. A step that failed without a failed test (it did not even compile) counts as one
@@ -105,7 +110,17 @@ pub(crate) fn run_all(house: &House, steps: &[Step]) -> bool {
     for (name, outcome, took) in &done {
         println!("  {name:12} {:>8}  {outcome}", seconds(*took));
     }
-    let failed = done.iter().any(|(_, outcome, _)| matches!(outcome, Outcome::Failed(_)));
+    let failures = done.iter().filter_map(|(name, outcome, _)| match outcome {
+        Outcome::Failed(failure) => Some((name, failure)),
+        _ => None,
+    });
+    let mut failed = false;
+    for (name, failure) in failures {
+        failed = true;
+        // Again, at the end: whoever sees only the end of a long run must see what it failed of.
+        println!("\n{name} said:");
+        failure.excerpt.iter().for_each(|line| println!("  {line}"));
+    }
     let tested = sum.ran() > 0;
     if !tested {
         println!("no test was run");
@@ -145,12 +160,31 @@ pub(crate) fn judge(command: &mut Command, limit: Duration, is_tests: bool) -> O
         return Outcome::NotRun(why.to_owned());
     }
     if !ran.success || tally.failed > 0 {
-        return Outcome::Failed(Failure { why: ran.why, tally });
+        return Outcome::Failed(Failure { why: ran.why, tally, excerpt: excerpt_of(&ran.output) });
     }
     if is_tests && tally.ran() == 0 {
         return Outcome::failed("no test was run");
     }
     Outcome::Passed(tally)
+}
+
+/// What a failed step printed about its failure: its panics and errors with what follows them, or else its last lines.
+fn excerpt_of(output: &str) -> Vec<String> {
+    let lines: Vec<&str> = output.lines().collect();
+    let tells = |line: &str| ["panicked at ", "FAIL [", "error: ", "error["].iter().any(|sign| line.contains(sign));
+    let mut near = 0;
+    let mut told: Vec<&str> = Vec::new();
+    for line in &lines {
+        near = if tells(line) { EXCERPT_LINES_AFTER } else { near };
+        if near > 0 && told.len() < EXCERPT_LINES_MAX {
+            told.push(line);
+            near -= 1;
+        }
+    }
+    if told.is_empty() {
+        told.extend(&lines[lines.len().saturating_sub(EXCERPT_LINES_AFTER)..]);
+    }
+    told.into_iter().map(str::to_owned).collect()
 }
 
 /// `cargo xtask sim`
@@ -209,6 +243,15 @@ mod tests {
         assert_eq!(Outcome::NotRun(String::new()).tally(), Tally { skipped: 1, ..Tally::default() });
         let failed = shell("echo 'test result: FAILED. 3 passed; 2 failed; 0 ignored'; exit 101", true);
         assert_eq!(failed.tally(), Tally { passed: 3, failed: 2, skipped: 0 });
+    }
+
+    #[test]
+    fn a_failure_is_told_again() {
+        let script = "echo before; echo \"thread 'a' panicked at b.rs:1:\"; echo why; exit 1";
+        let Outcome::Failed(failure) = shell(script, false) else { panic!("it fails") };
+        assert_eq!(failure.excerpt, ["thread 'a' panicked at b.rs:1:", "why"]);
+        let Outcome::Failed(failure) = shell("echo something; exit 1", false) else { panic!("it fails") };
+        assert_eq!(failure.excerpt, ["something"]);
     }
 
     #[test]
