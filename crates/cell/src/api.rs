@@ -14,6 +14,8 @@ pub struct Write {
     pub command: Vec<u8>,
     /// When the caller stops waiting, in microseconds of the cell's monotonic clock (see `CellHandle::now_us`).
     pub deadline_us: u64,
+    /// Whether the caller waits for the end of an operation that is accepted first, or only for its acceptance.
+    pub waits_for_end: bool,
 }
 
 /// How a write ended, as far as the cell can say by the deadline.
@@ -25,6 +27,11 @@ pub enum Reply {
     Rejected(Rejected),
     /// The append had begun and the deadline passed, or the log was lost.
     Uncertain,
+    /// Accepted, durably; its end is still to come, and whoever asks again under its key can wait for it.
+    Pending {
+        /// The newest position applied here: what the client has now seen.
+        seen: Position,
+    },
 }
 
 /// What the log decided, and everything needed to say it to a stranger.
@@ -160,6 +167,13 @@ pub enum Query {
         /// Its id.
         id: TransferId,
     },
+    /// The calls of which nobody knows whether they were done, oldest first.
+    Uncertain {
+        /// Begin after the one that became uncertain then, under that number.
+        after: (Stamp, u64),
+        /// At most this many.
+        limit: usize,
+    },
     /// What became of a key.
     Operation {
         /// Whose.
@@ -200,6 +214,19 @@ pub enum Found {
     Transfer(Answer),
     /// A decided operation.
     Operation(Operation),
+    /// Uncertain calls, oldest first.
+    Uncertain(Vec<UncertainCall>),
+}
+
+/// A call of which nobody knows whether it was done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UncertainCall {
+    /// How it stands.
+    pub view: machine::CallView,
+    /// The record that accepted it: `machine::Record`, encoded.
+    pub accepted: Vec<u8>,
+    /// The newest records of what was tried, oldest first, likewise.
+    pub tried: Vec<Vec<u8>>,
 }
 
 /// Why a read has no answer.
@@ -277,6 +304,12 @@ pub struct Status {
     pub accounts: u64,
     /// Open holds there are.
     pub holds: u64,
+    /// Open calls there are.
+    pub calls: u64,
+    /// Of these, uncertain.
+    pub uncertain: u64,
+    /// Since when the oldest of these is.
+    pub uncertain_oldest: Option<Stamp>,
     /// Records there are.
     pub records: u64,
     /// The newest durable checkpoint's index.
@@ -333,6 +366,15 @@ impl Answer {
     /// The first decision; an answer has at least one unless it is of an empty stream.
     pub fn first(&self) -> Option<Part<'_>> {
         self.parts().next()
+    }
+
+    /// Whether what was asked for is accepted and its end still to come.
+    ///
+    /// # Errors
+    /// [`Corrupt`] where the archive holds bytes that are no record.
+    pub fn is_pending(&self) -> Result<bool, Corrupt> {
+        let record = self.first().map(|part| part.record()).transpose()?.flatten();
+        Ok(record.is_some_and(|record| matches!(record.body, machine::Body::CallAccepted(_))))
     }
 
     pub(crate) fn push_record(&mut self, bytes: &[u8], ordinal: u64, replayed: bool) {

@@ -37,6 +37,10 @@ impl<W, R> Cell<W, R> {
         for (verdict, operation) in applied.verdicts.iter().zip(batch.operations) {
             self.conclude(position, verdict, &applied.items, operation)?;
         }
+        for ended in &applied.ended {
+            self.answer_ended(ended.began, ended.ordinal)?;
+        }
+        self.note_effects(&applied.effects)?;
         applied.verdicts.clear();
         self.applied = applied;
         Ok(true)
@@ -65,6 +69,11 @@ impl<W, R> Cell<W, R> {
         let mut replayed = false;
         let mut decided_at = position;
         match verdict {
+            Verdict::Pending { ordinal } => {
+                self.pend(*ordinal, operation)?;
+                return Ok(());
+            }
+            Verdict::Noted | Verdict::Ignored => {}
             Verdict::Items { start, len } => {
                 for item in &items[*start..*start + *len] {
                     self.collect_verdict(item, position, &mut answer)?;
@@ -86,6 +95,30 @@ impl<W, R> Cell<W, R> {
         Ok(())
     }
 
+    /// The operation is accepted: those who ask for it wait for its end, and whoever used its key otherwise is refused.
+    fn pend(&mut self, began: u64, operation: Queued<W>) -> Result<(), CellFault> {
+        let inflight = operation.name.and_then(|name| self.inflight.remove(&name));
+        let joined = inflight.map(|inflight| inflight.joined).unwrap_or_default();
+        let (others, same): (Vec<_>, Vec<_>) = joined.into_iter().partition(|join| join.asks == Asks::Other);
+        if !others.is_empty() {
+            let key = machine::Command::decode(&operation.command)?.key.to_owned();
+            for other in others {
+                let decided = self.reused(&key);
+                self.replies.push((other.waiter.who, Reply::Decided(decided)));
+            }
+        }
+        self.wait_for_end(began, operation.waiter, same);
+        Ok(())
+    }
+
+    /// The answer to who uses the key of something else.
+    fn reused(&self, key: &str) -> Decided {
+        let mut answer = Answer::default();
+        answer.push_refusal(machine::Refusal { code: machine::Code::KeyReused, about: key, had: 0, wanted: 0 });
+        let position = self.machine.position();
+        Decided { position, seen: position, replayed: false, joined: false, answer }
+    }
+
     fn answer_joined(&mut self, operation: &Queued<W>, decided: &Decided, key: &str) -> Result<(), CellFault> {
         let Some(name) = operation.name else { return Ok(()) };
         let Some(inflight) = self.inflight.remove(&name) else { return Ok(()) };
@@ -95,10 +128,7 @@ impl<W, R> Cell<W, R> {
             if join.asks != Asks::Other {
                 self.note(name).joins += 1;
             } else {
-                let mut refused = Answer::default();
-                let code = machine::Code::KeyReused;
-                refused.push_refusal(machine::Refusal { code, about: key, had: 0, wanted: 0 });
-                decided = Decided { answer: refused, joined: false, replayed: false, ..decided };
+                decided = Decided { position: decided.position, ..self.reused(key) };
             }
             self.replies.push((join.waiter.who, Reply::Decided(decided)));
         }
@@ -126,7 +156,7 @@ impl<W, R> Cell<W, R> {
                 answer.push_refusal(refusal.as_refusal());
                 Ok(position)
             }
-            Verdict::Items { .. } | Verdict::Fenced { .. } => unreachable!("an item is decided, replayed or refused"),
+            _ => unreachable!("an item is decided, replayed or refused"),
         }
     }
 

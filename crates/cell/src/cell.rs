@@ -18,7 +18,9 @@ use crate::api::{Counters, Reply, Status};
 use crate::clock::{CellClock, Now};
 use crate::house::Progress;
 use crate::options::Options;
+use crate::pending::Pending;
 use crate::read::Waiting;
+use crate::work::Work;
 
 /// A cell: its machine, its archive, and the operations between request and answer. `W` is whoever waits for a write,
 /// `R` whoever waits for a read.
@@ -40,6 +42,8 @@ pub struct Cell<W, R> {
     pub(crate) applied: Applied,
     pub(crate) replies: Vec<(W, Reply)>,
     pub(crate) waiting: Vec<Waiting<R>>,
+    pub(crate) pending: Pending<W>,
+    pub(crate) work: Vec<Work>,
     pub(crate) notes: HashMap<u128, Note>,
     pub(crate) progress: Progress,
     pub(crate) stopping: bool,
@@ -66,6 +70,8 @@ pub(crate) struct Queued<W> {
 pub(crate) struct Waiter<W> {
     pub(crate) who: W,
     pub(crate) deadline_us: u64,
+    /// Whether it waits for the end of what is accepted first.
+    pub(crate) waits_for_end: bool,
 }
 
 /// An operation somewhere between the queue and its decision, as rivals with the same key find it.
@@ -131,6 +137,8 @@ impl<W, R> Cell<W, R> {
             applied: Applied::default(),
             replies: Vec::new(),
             waiting: Vec::new(),
+            pending: Pending::default(),
+            work: Vec::new(),
             notes: HashMap::new(),
             stopping: false,
             storage_full: false,
@@ -179,6 +187,7 @@ impl<W, R> Cell<W, R> {
     /// Takes no new work from here on; what is queued is still finished.
     pub fn stop(&mut self) {
         self.stopping = true;
+        self.give_up_pending();
     }
 
     /// Whether nothing is between request and answer.
@@ -236,6 +245,9 @@ impl<W, R> Cell<W, R> {
             queued: self.queue.len() as u64,
             accounts: self.machine.accounts_len(),
             holds: self.machine.holds_len(),
+            calls: self.machine.calls_len(),
+            uncertain: self.machine.uncertain_summary().0,
+            uncertain_oldest: self.machine.uncertain_summary().1,
             records: machine::Archive::next_ordinal(&self.archive),
             checkpoint: self.progress.newest_checkpoint(),
             log_first: 0,

@@ -22,6 +22,7 @@ use crate::fault::CellFault;
 use crate::handle::{Message, ReadReplyTo, Shared, WriteReply, lock, now_since, refuse};
 use crate::house::{HouseResult, HouseWork};
 use crate::inbox::Inbox;
+use crate::work::OutboxOf;
 
 /// The exit code of a process whose cell had to stop: EX_SOFTWARE of sysexits.h.
 pub const EXIT_FATAL: i32 = 70;
@@ -71,11 +72,13 @@ pub(crate) struct Driver {
     /// Whether the last look into the inbox found one message only.
     lone: bool,
     stoppers: Vec<Sender<()>>,
+    outbox: OutboxOf,
 }
 
 impl Driver {
     pub(crate) fn spawn(
         cell: TheCell,
+        outbox: OutboxOf,
         log: Box<dyn Log>,
         upkeep: Option<Box<dyn Upkeep>>,
         disk: Arc<dyn Disk>,
@@ -117,6 +120,7 @@ impl Driver {
             last_append: Instant::now(),
             lone: false,
             stoppers: Vec::new(),
+            outbox,
         };
         spawn("cell", move || {
             if let Err(fault) = driver.run() {
@@ -157,6 +161,7 @@ impl Driver {
         if self.cell.is_appending() {
             self.cell.expire(self.now());
         }
+        self.cell.wake_pending(self.now());
         self.start_append();
         let mut applied = false;
         let began = Instant::now();
@@ -243,6 +248,9 @@ impl Driver {
     }
 
     fn deliver(&mut self) {
+        for work in self.cell.take_work() {
+            (self.outbox)(work);
+        }
         for (reply, answer) in self.cell.take_replies() {
             reply(answer);
         }
@@ -297,6 +305,8 @@ impl Driver {
     /// Marks the end of the log and lets go of the other threads, who end with what they have.
     fn close(mut self) -> Vec<Sender<()>> {
         self.mark();
+        self.cell.stop();
+        self.deliver();
         for late in self.inbox.close() {
             refuse(late, self.cell.machine().position());
         }
@@ -313,6 +323,9 @@ impl Driver {
         } else if self.cell.is_storage_full() {
             patience = patience.min(ROOM_EVERY);
         } else if let Some(due_us) = self.cell.timer_due_in_us(now_since(self.shared.started)) {
+            patience = patience.min(Duration::from_micros(due_us));
+        }
+        if let Some(due_us) = self.cell.pending_due_in_us(now_since(self.shared.started)) {
             patience = patience.min(Duration::from_micros(due_us));
         }
         if !self.marked {

@@ -18,6 +18,7 @@ use crate::house::HouseResult;
 use crate::inbox::Inbox;
 use crate::options::Options;
 use crate::recover::{RecoverError, Recovery, recover};
+use crate::work::OutboxOf;
 
 /// What waits for a write's answer. Called once, on the cell's thread: it must not block.
 pub type WriteReply = Box<dyn FnOnce(Reply) + Send>;
@@ -83,6 +84,7 @@ pub struct OpenLog {
 }
 
 /// Opens the data directory and, through `open_log`, the log; recovers, claims a new epoch and starts the cell's threads.
+/// What is to be done outside goes to `outbox`.
 ///
 /// # Errors
 /// [`StartError`], whose text says what to do.
@@ -90,6 +92,7 @@ pub fn start(
     data: &Path,
     options: Options,
     open_log: impl FnOnce(OpenLog) -> Result<Box<dyn Log>, LogError>,
+    outbox: OutboxOf,
     progress: &mut dyn FnMut(Recovery),
 ) -> Result<(CellHandle, Stopper), StartError> {
     let started = Instant::now();
@@ -121,7 +124,7 @@ pub fn start(
     let inbox = Arc::new(Inbox::new());
     let shared =
         Arc::new(Shared { cell: cell.options.cell.clone(), started, status: Mutex::new(cell.status()), disk: weak });
-    let thread = Driver::spawn(cell, log, upkeep, disk, Arc::clone(&inbox), Arc::clone(&shared));
+    let thread = Driver::spawn(cell, outbox, log, upkeep, disk, Arc::clone(&inbox), Arc::clone(&shared));
     Ok((CellHandle { inbox: Arc::clone(&inbox), shared }, Stopper { inbox, thread }))
 }
 

@@ -14,13 +14,15 @@ mod history;
 mod house;
 mod inbox;
 mod options;
+mod pending;
 mod propose;
 mod read;
 mod recover;
+mod work;
 
 pub use api::{
     Account, Answer, Counters, Decided, Found, Level, Operation, Part, Query, Read, ReadError, ReadReply, Rejected,
-    Reply, Status, Write,
+    Reply, Status, UncertainCall, Write,
 };
 pub use cell::Cell;
 pub use checkpoint::{
@@ -34,3 +36,4 @@ pub use history::{History, HistoryPage};
 pub use house::{House, HouseError, HouseResult, HouseWork};
 pub use options::Options;
 pub use recover::{RecoverError, Recovery, recover};
+pub use work::{OutboxOf, Work};

@@ -31,6 +31,8 @@ pub struct Options {
     pub archive_backlog_max: usize,
     /// The most reads that may wait for a position or an operation. Default 16,384.
     pub waiting_reads_max: usize,
+    /// The most durable calls that may be open; more are turned away. Default 100,000.
+    pub open_calls_max: u64,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             memtable_records_max: 524_288,
             archive_backlog_max: 4,
             waiting_reads_max: 16_384,
+            open_calls_max: 100_000,
         }
     }
 }

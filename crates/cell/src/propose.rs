@@ -26,16 +26,17 @@ impl<W, R> Cell<W, R> {
     /// # Errors
     /// [`CellFault`] if the archive cannot be read: the cell must stop.
     pub fn submit(&mut self, write: Write, who: W, now: Now) -> Result<(), CellFault> {
-        let waiter = Waiter { who, deadline_us: write.deadline_us };
+        let waiter = Waiter { who, deadline_us: write.deadline_us, waits_for_end: write.waits_for_end };
         let Ok(command) = Command::decode(&write.command) else {
             self.reject(waiter, Rejected::Malformed);
             return Ok(());
         };
         let is_settle = matches!(command.op, Op::Settle);
-        let is_stream = matches!(command.op, Op::Batch { mode: BatchMode::Stream, .. });
+        let is_unkeyed = matches!(command.op, Op::Batch { mode: BatchMode::Stream, .. } | Op::Tried(_));
+        let is_call = matches!(command.op, Op::Call(_));
         let mut waiter = waiter;
         let mut keyed = None;
-        if !is_stream {
+        if !is_unkeyed {
             let name = operation_name(self.hash_seed, command.principal, command.key);
             let fingerprint = command.fingerprint();
             let Some(still) = self.try_join(name, fingerprint, is_settle, waiter) else { return Ok(()) };
@@ -43,7 +44,10 @@ impl<W, R> Cell<W, R> {
             waiter = still;
             keyed = Some((name, fingerprint));
         }
-        if let Some(why) = self.why_not_admit(write.command.len(), write.deadline_us, now) {
+        let too_many_calls = is_call && self.machine.calls_len() >= self.options.open_calls_max;
+        let why_not = self.why_not_admit(write.command.len(), write.deadline_us, now);
+        let overloaded = Rejected::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+        if let Some(why) = why_not.or(too_many_calls.then_some(overloaded)) {
             self.reject(waiter, why);
             return Ok(());
         }
@@ -100,6 +104,13 @@ impl<W, R> Cell<W, R> {
         let Some(ordinal) = found else { return Ok(Some(waiter)) };
         let is_settle = matches!(command.op, Op::Settle);
         let (answer, position) = self.replay(ordinal, (!is_settle).then_some(fingerprint), command.key)?;
+        if answer.is_pending()? {
+            self.counters.joins += 1;
+            self.note(name).joins += 1;
+            let asks = if is_settle { Asks::Settle } else { Asks::Same };
+            self.wait_for_end(ordinal, None, vec![Joined { waiter, asks }]);
+            return Ok(None);
+        }
         // A refusal to use the key for something else is not the first answer.
         let replayed = matches!(answer.first(), Some(Part::Record { .. }));
         if replayed {
@@ -268,6 +279,7 @@ impl<W, R> Cell<W, R> {
     /// Answers those whose deadline has passed: what is queued has certainly not happened, what is being appended is
     /// uncertain. Called while an append takes long.
     pub fn expire(&mut self, now: Now) {
+        self.expire_pending(now);
         let mut kept = VecDeque::with_capacity(self.queue.len());
         let mut given_up = Vec::new();
         while let Some(mut operation) = self.pop_queue() {
@@ -296,6 +308,7 @@ impl<W, R> Cell<W, R> {
     pub fn lose_log(&mut self) {
         self.stopping = true;
         self.reject_queue(Rejected::Stopping);
+        self.give_up_pending();
         let batches = self.appending.take().into_iter().chain(std::mem::take(&mut self.ready).into_iter().map(|r| r.1));
         for operation in batches.flat_map(|batch| batch.operations).collect::<Vec<_>>() {
             let joined = operation.name.and_then(|name| self.inflight.remove(&name));

@@ -4,15 +4,18 @@
 //! there is: a linearizable read needs no further proof, a session read waits only for a position from elsewhere, and a
 //! read of the past finds the account's record at that position.
 
-use machine::{Archive, Record, chain_link};
+use machine::{Archive, Body, Record, chain_link};
 use words::{Position, Stamp};
 
-use crate::api::{Account, Answer, Found, Level, Operation, Query, Read, ReadError, ReadReply};
+use crate::api::{Account, Answer, Found, Level, Operation, Query, Read, ReadError, ReadReply, UncertainCall};
 use crate::cell::Cell;
 use crate::clock::Now;
 use crate::fault::CellFault;
 use crate::history::{History, Walk};
 use crate::propose::operation_name;
+
+/// How many attempts of an uncertain call are told, the newest.
+const TRIED_MAX: usize = 20;
 
 /// A read that waits for a position or for an operation.
 #[derive(Debug)]
@@ -70,7 +73,8 @@ impl<W, R> Cell<W, R> {
         }
         if let Query::Operation { principal, key, wait_until_us: Some(until_us) } = &read.query {
             let is_in_flight = self.inflight.contains_key(&operation_name(self.hash_seed, principal, key));
-            if is_in_flight && now.mono_us < (*until_us).min(read.deadline_us) && !self.stopping {
+            let has_time = now.mono_us < (*until_us).min(read.deadline_us) && !self.stopping;
+            if has_time && (is_in_flight || self.is_pending(principal, key)?) {
                 return Ok(None);
             }
         }
@@ -107,7 +111,37 @@ impl<W, R> Cell<W, R> {
                 None => Ok(Err(ReadError::TransferNotFound)),
             },
             Query::Operation { principal, key, .. } => self.operation(principal, key),
+            Query::Uncertain { after, limit } => {
+                let views = self.machine.uncertain(*after, *limit);
+                let calls = views.into_iter().map(|view| self.uncertain_call(view)).collect::<Result<_, _>>()?;
+                Ok(Ok(Found::Uncertain(calls)))
+            }
         }
+    }
+
+    fn is_pending(&self, principal: &str, key: &str) -> Result<bool, CellFault> {
+        let found = self.machine.find_operation(principal, key, self.machine.stamp(), &self.archive)?;
+        let Some(ordinal) = found else { return Ok(false) };
+        let mut answer = Answer::default();
+        self.collect(ordinal, true, &mut answer)?;
+        Ok(answer.is_pending()?)
+    }
+
+    /// A call with its newest attempts.
+    fn uncertain_call(&self, view: machine::CallView) -> Result<UncertainCall, CellFault> {
+        let read = |ordinal| {
+            let mut record = Vec::new();
+            self.archive.read(ordinal, &mut |bytes| record.extend_from_slice(bytes)).map(|()| record)
+        };
+        let (mut tried, mut at) = (Vec::new(), view.newest);
+        while at != view.call && tried.len() < TRIED_MAX {
+            let record = read(at)?;
+            let Body::CallTried(body) = Record::decode(&record)?.body else { break };
+            at = body.previous;
+            tried.push(record);
+        }
+        tried.reverse();
+        Ok(UncertainCall { view, accepted: read(view.call)?, tried })
     }
 
     fn account_now(&self, id: &str) -> Option<Account> {

@@ -15,7 +15,7 @@ use words::{Amount, Position, Stamp};
 const SECOND_US: u64 = 1_000_000;
 
 fn open(data: &Path, options: Options) -> (CellHandle, Stopper) {
-    start(data, options, open_log, &mut |_| {}).expect("the cell starts")
+    start(data, options, open_log, Box::new(|_| {}), &mut |_| {}).expect("the cell starts")
 }
 
 fn open_log(open: OpenLog) -> Result<Box<dyn Log>, LogError> {
@@ -34,7 +34,7 @@ fn command(key: &str, op: &Op<'_>) -> Vec<u8> {
 fn write(cell: &CellHandle, command: Vec<u8>) -> Reply {
     let (reply, answer) = channel();
     let deadline_us = cell.now_us() + 10 * SECOND_US;
-    cell.write(Write { command, deadline_us }, move |r| reply.send(r).expect("the test waits"));
+    cell.write(Write { command, deadline_us, waits_for_end: true }, move |r| reply.send(r).expect("the test waits"));
     answer.recv().expect("the cell answers")
 }
 
@@ -221,7 +221,7 @@ fn a_stopping_cell_turns_writes_away() {
     let (reply, answer) = channel();
     let handle = cell.clone();
     stopper.stop();
-    handle.write(Write { command: command("k", &Op::Settle), deadline_us: u64::MAX }, move |r| {
+    handle.write(Write { command: command("k", &Op::Settle), deadline_us: u64::MAX, waits_for_end: true }, move |r| {
         reply.send(r).expect("the test waits");
     });
     assert_eq!(answer.recv(), Ok(Reply::Rejected(Rejected::Stopping)));
@@ -234,7 +234,9 @@ fn a_late_deadline_is_refused_before_anything_is_appended() {
     let before = cell.status().position;
     let (reply, answer) = channel();
     let op = Op::OpenAccount(OpenAccount { id: "a", unit: "GBP", floor: None, metadata: "" });
-    cell.write(Write { command: command("k", &op), deadline_us: 0 }, move |r| reply.send(r).expect("the test waits"));
+    cell.write(Write { command: command("k", &op), deadline_us: 0, waits_for_end: true }, move |r| {
+        reply.send(r).expect("the test waits")
+    });
     assert_eq!(answer.recv().expect("an answer"), Reply::Rejected(Rejected::DeadlineExceeded));
     assert_eq!(cell.status().position, before);
     stopper.stop();

@@ -228,6 +228,18 @@ fn op_as_json(op: &Op<'_>) -> Result<Value, Corrupt> {
             json!({"kind": "batch", "mode": mode, "items": items.collect::<Result<Vec<_>, Corrupt>>()?})
         }
         Op::Settle => json!({"kind": "settle"}),
+        Op::Call(order) => json!({
+            "kind": "call", "method": order.method, "url": order.url, "deadline_ms": order.deadline_ms,
+            "on_uncertain": order.doubt.as_str(), "way_out": order.way_out.as_str(), "body_bytes": order.body.len(),
+        }),
+        Op::Tried(tried) => json!({
+            "kind": "tried", "call": tried.call, "attempt": tried.attempt, "found": tried.finding.as_str(),
+            "evidence": tried.evidence, "status": tried.status,
+        }),
+        Op::Resolve(resolved) => json!({
+            "kind": "resolve", "call": resolved.call, "committed": resolved.committed, "by": resolved.by,
+            "note": resolved.note,
+        }),
     })
 }
 

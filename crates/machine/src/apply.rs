@@ -7,11 +7,12 @@ use words::Position;
 use crate::archive::{Archive, Fault};
 use crate::codec::Corrupt;
 use crate::command::{Entry, Op};
+use crate::effect::Effect;
 use crate::machine::Machine;
 use crate::record::Body;
 use crate::refusal::RefusalOwned;
-use crate::timer;
 use crate::turn::Turn;
+use crate::{call, timer};
 
 /// What applying an entry gave. Reused: `apply` clears it first.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,21 @@ pub struct Applied {
     pub items: Vec<Verdict>,
     /// How many holds expired before the first command; their records come first.
     pub expired: u32,
+    /// What is to be done outside now, in order.
+    pub effects: Vec<Effect>,
+    /// What was pending and came to its end, in order.
+    pub ended: Vec<Ended>,
+}
+
+/// A pending operation came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// The record under which it was pending: see [`Verdict::Pending`].
+    pub began: u64,
+    /// The record of its end.
+    pub ordinal: u64,
+    /// For how long it was uncertain, in microseconds.
+    pub uncertain_us: u64,
 }
 
 /// What became of a command.
@@ -37,6 +53,15 @@ pub enum Verdict {
         /// The record.
         ordinal: u64,
     },
+    /// Accepted now or before, for the same request; its end is still to come: see [`Applied::ended`].
+    Pending {
+        /// The record that accepted it.
+        ordinal: u64,
+    },
+    /// What came of an effect was taken in.
+    Noted,
+    /// What came of an effect is of no consequence any more.
+    Ignored,
     /// Refused, and nothing is remembered: the deadline has passed, or the key cannot be used.
     Refused(Box<RefusalOwned>),
     /// The items of a stream batch: `Applied.items[start..start + len]`, each `Decided`, `Replayed` or `Refused`.
@@ -102,6 +127,8 @@ impl Machine {
         let stamp = entry.stamp;
         let mut turn = Turn { machine: self, archive, scratch: &mut scratch, position, stamp, waited_us: 0 };
         let applied = turn.entry(&entry, out);
+        std::mem::swap(&mut out.effects, &mut scratch.effects);
+        std::mem::swap(&mut out.ended, &mut scratch.ended);
         self.scratch = scratch;
         applied
     }
@@ -116,7 +143,7 @@ impl<A: Archive> Turn<'_, A> {
             let verdict = match command.op {
                 _ if fenced.is_some() => Verdict::Fenced { epoch: self.machine.epoch },
                 Op::Claim { epoch, node } => {
-                    let verdict = self.claim(epoch, node);
+                    let verdict = self.claim(epoch, node)?;
                     fenced = matches!(verdict, Verdict::Fenced { .. }).then_some(());
                     verdict
                 }
@@ -124,6 +151,7 @@ impl<A: Archive> Turn<'_, A> {
                     self.machine.retention.change(key_retention_ms, self.stamp);
                     Verdict::Decided { ordinal: self.write_unnamed(Body::Configured { key_retention_ms }) }
                 }
+                Op::Tried(ref tried) => call::tried::take(self, tried)?,
                 _ => self.command(&command, out)?,
             };
             out.verdicts.push(verdict);
@@ -132,12 +160,14 @@ impl<A: Archive> Turn<'_, A> {
     }
 
     /// A leader takes over. One that comes after a newer one is fenced off, and all that follows in its entry.
-    fn claim(&mut self, epoch: u64, node: &str) -> Verdict {
+    fn claim(&mut self, epoch: u64, node: &str) -> Result<Verdict, ApplyError> {
         if epoch <= self.machine.epoch {
-            return Verdict::Fenced { epoch: self.machine.epoch };
+            return Ok(Verdict::Fenced { epoch: self.machine.epoch });
         }
         self.machine.epoch = epoch;
-        Verdict::Decided { ordinal: self.write_unnamed(Body::Claimed { node }) }
+        let ordinal = self.write_unnamed(Body::Claimed { node });
+        call::tried::performers_lost(self)?;
+        Ok(Verdict::Decided { ordinal })
     }
 }
 
@@ -154,6 +184,8 @@ impl Applied {
     pub fn clear(&mut self) {
         self.verdicts.clear();
         self.items.clear();
+        self.effects.clear();
+        self.ended.clear();
         self.expired = 0;
     }
 }

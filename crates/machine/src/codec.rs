@@ -116,6 +116,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The same, of 32 bits.
+    pub fn u32(&mut self) -> Result<u32, Corrupt> {
+        u32::try_from(self.u64()?).map_err(|_| Corrupt("a number does not fit 32 bits"))
+    }
+
+    /// The same, of 16 bits.
+    pub fn u16(&mut self) -> Result<u16, Corrupt> {
+        u16::try_from(self.u64()?).map_err(|_| Corrupt("a number does not fit 16 bits"))
+    }
+
     /// A LEB128 number in its shortest form.
     pub fn u128(&mut self) -> Result<u128, Corrupt> {
         let mut n = 0u128;

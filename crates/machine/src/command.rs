@@ -12,6 +12,7 @@
 
 use words::{Amount, Fingerprint, Stamp, TransferId};
 
+use crate::call::{CallOrder, Resolved, Tried};
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_u64, put_u128};
 
 /// The version of the entry format.
@@ -29,7 +30,7 @@ pub struct Command<'a> {
     pub waited_us: u32,
     /// Whose key it is; empty where the server asks nobody who they are, and for the system's own commands.
     pub principal: &'a str,
-    /// The idempotency key; empty for [`Op::Claim`], [`Op::Configure`] and batches in [`BatchMode::Stream`].
+    /// The idempotency key; empty for [`Op::Claim`], [`Op::Configure`], [`Op::Tried`] and batches in [`BatchMode::Stream`].
     pub key: &'a str,
     /// The effect.
     pub op: Op<'a>,
@@ -84,6 +85,12 @@ pub enum Op<'a> {
     },
     /// Makes the command's key definite: what was decided stays, what was not is barred.
     Settle,
+    /// Has a stranger called, until that has a definite end.
+    Call(CallOrder<'a>),
+    /// What came of an attempt at a call. The outbox's own, under no key.
+    Tried(Tried<'a>),
+    /// A person says what became of an uncertain call.
+    Resolve(Resolved<'a>),
 }
 
 /// `POST /v1/accounts`.
@@ -155,6 +162,9 @@ mod kind {
     pub(super) const REVERSE: u8 = 7;
     pub(super) const BATCH: u8 = 8;
     pub(super) const SETTLE: u8 = 9;
+    pub(super) const CALL: u8 = 10;
+    pub(super) const TRIED: u8 = 11;
+    pub(super) const RESOLVE: u8 = 12;
 }
 
 impl<'a> Command<'a> {
@@ -232,6 +242,18 @@ impl<'a> Op<'a> {
                 out.extend_from_slice(items.bytes);
             }
             Self::Settle => out.push(kind::SETTLE),
+            Self::Call(ref order) => {
+                out.push(kind::CALL);
+                order.encode(out);
+            }
+            Self::Tried(ref tried) => {
+                out.push(kind::TRIED);
+                tried.encode(out);
+            }
+            Self::Resolve(ref resolved) => {
+                out.push(kind::RESOLVE);
+                resolved.encode(out);
+            }
         }
     }
 
@@ -263,6 +285,9 @@ impl<'a> Op<'a> {
                 Self::Batch { mode, items: Items { count, bytes } }
             }
             kind::SETTLE => Self::Settle,
+            kind::CALL => Self::Call(CallOrder::decode(r)?),
+            kind::TRIED => Self::Tried(Tried::decode(r)?),
+            kind::RESOLVE => Self::Resolve(Resolved::decode(r)?),
             _ => return Err(Corrupt("an unknown kind of command")),
         })
     }

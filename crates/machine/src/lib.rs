@@ -6,8 +6,10 @@
 mod apply;
 mod archive;
 mod books;
+mod call;
 pub mod codec;
 mod command;
+mod effect;
 mod inbox;
 mod ledger;
 mod machine;
@@ -15,6 +17,7 @@ mod names;
 mod past;
 mod record;
 mod refusal;
+mod shelf;
 mod snapshot;
 mod timer;
 mod topic;
@@ -23,19 +26,26 @@ mod turn;
 #[cfg(test)]
 mod testing;
 
-pub use apply::{Applied, ApplyError, Verdict};
+pub use apply::{Applied, ApplyError, Ended, Verdict};
 pub use archive::{Archive, Fault, MemoryArchive, NameHash, foldless};
+pub use call::{
+    CALL_MS_BOUNDS, CallOrder, CallView, Doubt, Finding, Owner, Resolved, Tried, UNCERTAIN_MS_BOUNDS, WayOut,
+};
 pub use codec::Corrupt;
 pub use command::{
     BATCH_ITEMS_MAX, BatchEncoder, BatchMode, Command, ENTRY_VERSION, Entry, EntryEncoder, Item, Items, Op,
     OpenAccount, Order, encode_head, set_times,
 };
+pub use effect::{Effect, Phase};
 pub use inbox::KEY_RETENTION_MS_DEFAULT;
 pub use ledger::hold::HOLD_MS_BOUNDS;
 pub use machine::{AccountPage, AccountView, Machine, TransferState};
 pub use names::Names;
 pub use past::{Link, account_at, chain_link, history_step};
-pub use record::{After, BatchItem, Body, Event, Exceptions, Moved, Opened, RECORD_VERSION, Record, Runs, batch_items};
+pub use record::{
+    After, BatchItem, Body, CallAccepted, CallEnd, CallEnded, CallTried, Event, Exceptions, Moved, Opened,
+    RECORD_VERSION, Record, Runs, batch_items,
+};
 pub use refusal::{Code, Refusal, RefusalOwned};
 pub use snapshot::SNAPSHOT_VERSION;
 pub use timer::TIMERS_PER_ENTRY_MAX;

@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::archive::{Archive, Fault, NameHash};
 use crate::books::{Books, find_decision};
+use crate::call::Calls;
 use crate::inbox::Retention;
 use crate::ledger::accounts::Accounts;
 use crate::ledger::holds::Holds;
@@ -13,7 +14,7 @@ use crate::names::Names;
 use crate::snapshot::{self, Running};
 use crate::turn::Scratch;
 
-/// All of a cell's state that is in memory: accounts, open holds, and where in the log it stands.
+/// All of a cell's state that is in memory: accounts, open holds, open calls, and where in the log it stands.
 ///
 /// Two machines that applied the same entries with equal archives are equal, whatever hardware or build they ran on; only
 /// the seed of the archive's names may differ.
@@ -28,6 +29,7 @@ pub struct Machine {
     pub(crate) books: Books,
     pub(crate) accounts: Accounts,
     pub(crate) holds: Holds,
+    pub(crate) calls: Calls,
     pub(crate) snapshot: Option<Running>,
     pub(crate) scratch: Scratch,
 }
@@ -95,6 +97,7 @@ impl Machine {
             books: Books::default(),
             accounts: Accounts::default(),
             holds: Holds::default(),
+            calls: Calls::default(),
             snapshot: None,
             scratch: Scratch::default(),
         }
@@ -150,6 +153,10 @@ impl Machine {
         }
         for (ordinal, hold) in self.holds.iter() {
             snapshot::encode_hold(&mut bytes, ordinal, hold);
+            roll(&mut bytes);
+        }
+        for (call, open) in self.calls.iter() {
+            snapshot::encode_call(&mut bytes, call, &open);
             roll(&mut bytes);
         }
         snapshot::Head::of(self).encode(&mut bytes);
@@ -221,7 +228,8 @@ impl Machine {
     ) -> Result<Option<u64>, Fault> {
         let horizon = self.retention.horizon(at);
         let found = find_decision(archive, self.names.operation(principal, key), principal, key)?;
-        Ok(found.filter(|(_, decision)| decision.stamp >= horizon).map(|(ordinal, _)| ordinal))
+        let found = found.filter(|(_, decision)| decision.is_pending || decision.stamp >= horizon);
+        Ok(found.map(|(ordinal, _)| ordinal))
     }
 
     /// The newest record of a transfer, which says how it stands; `None` if there is no such transfer.

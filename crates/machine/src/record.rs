@@ -5,10 +5,14 @@
 //!          fingerprint:16  waited:leb128  body
 //! ```
 
+mod call;
+
 use words::{Fingerprint, Position, Stamp, TransferId};
 
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_option_u64, put_u64, put_u128};
 use crate::refusal::{Code, Refusal};
+
+pub use call::{CallAccepted, CallEnd, CallEnded, CallTried};
 
 /// The version of the record format.
 pub const RECORD_VERSION: u8 = 1;
@@ -72,6 +76,21 @@ pub enum Body<'a> {
     },
     /// The key was settled before its operation came, which now never will.
     Barred,
+    /// A durable call was accepted: pending until its end stands under the same key.
+    CallAccepted(CallAccepted<'a>),
+    /// An attempt at a call did not end it.
+    CallTried(CallTried<'a>),
+    /// A call came to its end.
+    CallEnded(CallEnded<'a>),
+    /// A person said what became of a call.
+    Resolved {
+        /// The call.
+        call: u64,
+        /// The record of its end.
+        ended: u64,
+        /// Whether it was done.
+        committed: bool,
+    },
 }
 
 /// An account as it was opened.
@@ -188,6 +207,10 @@ mod kind {
     pub(super) const BATCH: u8 = 6;
     pub(super) const BATCH_REFUSED: u8 = 7;
     pub(super) const BARRED: u8 = 8;
+    pub(super) const CALL_ACCEPTED: u8 = 9;
+    pub(super) const CALL_TRIED: u8 = 10;
+    pub(super) const CALL_ENDED: u8 = 11;
+    pub(super) const RESOLVED: u8 = 12;
 }
 
 impl<'a> Record<'a> {
@@ -238,6 +261,8 @@ pub(crate) struct Decision {
     pub(crate) stamp: Stamp,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) is_barred: bool,
+    /// Accepted and not ended, if no newer record stands under the key.
+    pub(crate) is_pending: bool,
 }
 
 impl Decision {
@@ -249,7 +274,8 @@ impl Decision {
             return Ok(None);
         }
         let fingerprint = Fingerprint::from_bytes(r.array()?);
-        Ok(Some(Self { stamp, fingerprint, is_barred: kind == kind::BARRED }))
+        let is_pending = kind == kind::CALL_ACCEPTED;
+        Ok(Some(Self { stamp, fingerprint, is_barred: kind == kind::BARRED, is_pending }))
     }
 }
 
@@ -273,6 +299,10 @@ impl<'a> Body<'a> {
             Self::Batch { .. } => kind::BATCH,
             Self::BatchRefused { .. } => kind::BATCH_REFUSED,
             Self::Barred => kind::BARRED,
+            Self::CallAccepted(_) => kind::CALL_ACCEPTED,
+            Self::CallTried(_) => kind::CALL_TRIED,
+            Self::CallEnded(_) => kind::CALL_ENDED,
+            Self::Resolved { .. } => kind::RESOLVED,
         }
     }
 
@@ -302,6 +332,14 @@ impl<'a> Body<'a> {
                 encode_refusal(out, refusal);
             }
             Self::Barred => {}
+            Self::CallAccepted(ref accepted) => accepted.encode(out),
+            Self::CallTried(ref tried) => tried.encode(out),
+            Self::CallEnded(ref ended) => ended.encode(out),
+            Self::Resolved { call, ended, committed } => {
+                put_u64(out, call);
+                put_u64(out, ended);
+                out.push(u8::from(committed));
+            }
         }
     }
 
@@ -325,6 +363,10 @@ impl<'a> Body<'a> {
                 Self::BatchRefused { item: r.u64()?, item_key: r.str()?, refusal: decode_refusal(r)? }
             }
             kind::BARRED => Self::Barred,
+            kind::CALL_ACCEPTED => Self::CallAccepted(CallAccepted::decode(r)?),
+            kind::CALL_TRIED => Self::CallTried(CallTried::decode(r)?),
+            kind::CALL_ENDED => Self::CallEnded(CallEnded::decode(r)?),
+            kind::RESOLVED => Self::Resolved { call: r.u64()?, ended: r.u64()?, committed: r.flag()? },
             _ => return Err(Corrupt("an unknown kind of record")),
         })
     }

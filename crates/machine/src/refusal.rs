@@ -38,6 +38,8 @@ pub enum Code {
     InsufficientFunds = 20,
     /// An item of an atomic batch was refused, and so all of it.
     BatchRefused = 30,
+    /// No call of that number is uncertain: it is definite, or never was.
+    NotUncertain = 31,
 }
 
 /// A refusal with what a person needs to understand it.
@@ -82,7 +84,7 @@ impl From<Refusal<'_>> for RefusalOwned {
 
 impl Code {
     /// All, in order of precedence.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::DeadlineExceeded,
         Self::KeyReused,
         Self::OperationBarred,
@@ -99,6 +101,7 @@ impl Code {
         Self::Overflow,
         Self::InsufficientFunds,
         Self::BatchRefused,
+        Self::NotUncertain,
     ];
 
     /// The code stored as `number`.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! snapshot = { section }*                    each chunk is a whole number of sections
-//! section  = 1:u8 head | 2:u8 count { account }*count | 3:u8 count { hold }*count | 4:u8 digest:u64le
+//! section  = 1:u8 head | 2:u8 count { account }*count | 3:u8 count { hold }*count | 5:u8 count { call }*count
+//!          | 4:u8 digest:u64le
 //! ```
 //!
 //! The state is that of the moment the snapshot began. Entries go on being applied between the chunks: whoever changes
@@ -12,6 +13,7 @@
 use words::{CellName, Position, Stamp};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::call::OpenCall;
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_u64};
 use crate::inbox::Retention;
 use crate::ledger::accounts::{Fixed, Tally};
@@ -27,6 +29,7 @@ mod section {
     pub(super) const ACCOUNTS: u8 = 2;
     pub(super) const HOLDS: u8 = 3;
     pub(super) const END: u8 = 4;
+    pub(super) const CALLS: u8 = 5;
 }
 
 /// A snapshot being written.
@@ -43,10 +46,11 @@ enum Next {
     Head,
     Accounts,
     Holds,
+    Calls,
     End,
 }
 
-/// All state but accounts and holds.
+/// All state but accounts, holds and calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     cell_tag: u64,
@@ -64,6 +68,7 @@ impl Machine {
     pub fn begin_snapshot(&mut self) {
         self.accounts.freeze();
         self.holds.freeze(self.books.next_ordinal);
+        self.calls.freeze();
         self.snapshot = Some(Running { head: Head::of(self), next: Next::Head, digest: 0, section: Vec::new() });
     }
 
@@ -72,6 +77,7 @@ impl Machine {
         self.snapshot = None;
         self.accounts.thaw();
         self.holds.thaw();
+        self.calls.thaw();
     }
 
     /// Appends the next part of the snapshot to `out`: at most `items` accounts or holds (and at least one). Says whether
@@ -84,6 +90,7 @@ impl Machine {
                 Next::Head => running.write_head(out),
                 Next::Accounts => running.write_accounts(self, left, out),
                 Next::Holds => running.write_holds(self, left, out),
+                Next::Calls => running.write_calls(self, left, out),
                 Next::End => {
                     running.write_end(out);
                     self.abandon_snapshot();
@@ -142,6 +149,12 @@ impl Machine {
                     self.holds.open(ordinal, hold);
                 }
             }
+            section::CALLS => {
+                for _ in 0..r.u64()? {
+                    let (call, open) = (r.u64()?, OpenCall::decode(r)?);
+                    self.calls.set(call, open);
+                }
+            }
             section::END => return r.u64_fixed().map(Some),
             _ => return Err(Corrupt("an unknown section of a snapshot")),
         }
@@ -188,7 +201,7 @@ impl Running {
         self.section.clear();
         while count < items {
             let Some((ordinal, hold)) = machine.holds.take_frozen() else {
-                self.next = Next::End;
+                self.next = Next::Calls;
                 break;
             };
             let start = self.section.len();
@@ -197,6 +210,22 @@ impl Running {
             count += 1;
         }
         self.finish_section(section::HOLDS, count, out)
+    }
+
+    fn write_calls(&mut self, machine: &mut Machine, items: usize, out: &mut Vec<u8>) -> usize {
+        let mut count = 0;
+        self.section.clear();
+        while count < items {
+            let Some((call, open)) = machine.calls.take_frozen() else {
+                self.next = Next::End;
+                break;
+            };
+            let start = self.section.len();
+            encode_call(&mut self.section, call, &open);
+            self.digest = xxh3_64_with_seed(&self.section[start..], self.digest);
+            count += 1;
+        }
+        self.finish_section(section::CALLS, count, out)
     }
 
     fn finish_section(&mut self, kind: u8, count: usize, out: &mut Vec<u8>) -> usize {
@@ -305,6 +334,11 @@ pub(crate) fn encode_hold(out: &mut Vec<u8>, ordinal: u64, hold: Hold) {
     put_u64(out, hold.to.into());
     put_i128(out, hold.amount);
     put_u64(out, hold.expires.raw());
+}
+
+pub(crate) fn encode_call(out: &mut Vec<u8>, call: u64, open: &OpenCall) {
+    put_u64(out, call);
+    open.encode(out);
 }
 
 fn decode_hold(r: &mut Reader<'_>) -> Result<(u64, Hold), Corrupt> {

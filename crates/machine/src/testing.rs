@@ -5,6 +5,8 @@
 //! capture|reverse KEY OF [AMOUNT]      void KEY OF                          settle KEY
 //! each|atomic|stream KEY ; KEY FROM TO AMOUNT [MS] ; ...                    late LINE
 //! claim EPOCH      retention MS        pass MS      tick                    show ID      now OF
+//! call KEY probe|resend|compensate|escalate [escalate|compensate|cancel] [persistent]
+//! tried N ATTEMPT FINDING              resolve KEY N committed|refused
 //! ```
 //!
 //! `OF` is the key under which a transfer was made; `max` is the largest amount. Each line is one entry.
@@ -160,6 +162,10 @@ impl World {
         for verdict in &applied.verdicts {
             said.push(self.verdict(verdict, &applied));
         }
+        said.extend(applied.effects.iter().map(|effect| format!("{effect:?}")));
+        said.extend(
+            applied.ended.iter().map(|ended| format!("#{} ended: {}", ended.began, self.describe(ended.ordinal))),
+        );
         self.applied = applied;
         self.note_made(before);
         said.join(" | ")
@@ -187,6 +193,23 @@ impl World {
             ["reverse", _, of, ..] => Op::Reverse { transfer: self.id_of(of), amount: optional(3) },
             ["void", _, of] => Op::Void { transfer: self.id_of(of) },
             ["settle", _] => Op::Settle,
+            ["call", _, doubt, ref rest @ ..] => Op::Call(call_order(doubt, rest)),
+            ["tried", call, attempt, finding] => Op::Tried(Tried {
+                call: call.parse().unwrap(),
+                attempt: attempt.parse().unwrap(),
+                finding: (1..6).map(|n| Finding::from_number(n).unwrap()).find(|f| f.as_str() == finding).unwrap(),
+                evidence: "seen",
+                tries: 1,
+                status: 200,
+                content_type: "text/plain",
+                body: b"hello",
+                is_cut: false,
+                retry_after_ms: 0,
+            }),
+            ["resolve", _, call, how] => {
+                let call = call.parse().unwrap();
+                Op::Resolve(Resolved { call, committed: how == "committed", by: "ada", note: "asked them" })
+            }
             ["claim", epoch] => Op::Claim { epoch: epoch.parse().unwrap(), node: "n" },
             ["retention", ms] => Op::Configure { key_retention_ms: ms.parse().unwrap() },
             [mode @ ("each" | "atomic" | "stream"), ..] => {
@@ -196,7 +219,7 @@ impl World {
             }
             _ => panic!("what is {line:?}?"),
         };
-        let key = if matches!(op, Op::Claim { .. } | Op::Configure { .. }) { "" } else { words[1] };
+        let key = if matches!(op, Op::Claim { .. } | Op::Configure { .. } | Op::Tried(_)) { "" } else { words[1] };
         encode_head(&mut out, expires, "", key);
         op.encode(&mut out);
         out
@@ -252,6 +275,9 @@ impl World {
                 items.iter().map(|item| self.verdict(item, applied)).collect::<Vec<_>>().join(", ")
             }
             Verdict::Fenced { epoch } => format!("fenced by epoch {epoch}"),
+            Verdict::Pending { ordinal } => format!("pending #{ordinal}"),
+            Verdict::Noted => "noted".into(),
+            Verdict::Ignored => "ignored".into(),
         }
     }
 
@@ -294,6 +320,16 @@ impl World {
                     format!("batch{} of {}", if atomic { " atomic" } else { "" }, items.join(" "))
                 }
                 Body::Opened(opened) => format!("opened {} {} {:?}", opened.id, opened.unit, opened.floor),
+                Body::CallEnded(e) => {
+                    format!(
+                        "{} of #{} after {} tries, uncertain {} us: {}",
+                        e.end.as_str(),
+                        e.call,
+                        e.tries,
+                        e.uncertain_us,
+                        e.evidence
+                    )
+                }
                 other => format!("{other:?}"),
             };
             format!("#{ordinal} {body}")
@@ -359,6 +395,26 @@ pub(crate) fn amount(text: &str) -> Amount {
 
 fn order<'a>(from: &'a str, to: &'a str, units: &str, hold_ms: Option<u64>) -> Order<'a> {
     Order { from, to, amount: amount(units), hold_ms, memo: "memo", metadata: "" }
+}
+
+fn call_order<'a>(doubt: &str, rest: &[&str]) -> CallOrder<'a> {
+    CallOrder {
+        method: "POST",
+        url: "http://127.0.0.1:1/",
+        headers: "",
+        body: b"{}",
+        deadline_ms: 1_000,
+        tries_max: 3,
+        persistent: rest.contains(&"persistent"),
+        doubt: (1..5).map(|n| Doubt::from_number(n).unwrap()).find(|d| d.as_str() == doubt).unwrap(),
+        probe: "{}",
+        compensation: "{}",
+        uncertain_ms_max: 60_000,
+        way_out: (1..4)
+            .map(|n| WayOut::from_number(n).unwrap())
+            .find(|way| rest.first() == Some(&way.as_str()))
+            .unwrap_or(WayOut::Escalate),
+    }
 }
 
 fn batch(mode: &str, line: &str, out: &mut Vec<u8>) {

@@ -2,10 +2,12 @@
 
 use words::{Fingerprint, Position, Stamp};
 
-use crate::apply::{Applied, ApplyError, Verdict};
+use crate::apply::{Applied, ApplyError, Ended, Verdict};
 use crate::archive::{Archive, NameHash};
 use crate::books::Marks;
+use crate::call;
 use crate::command::{BatchMode, Command, Op};
+use crate::effect::Effect;
 use crate::inbox::{By, Standing, check_age, decided, standing};
 use crate::ledger::{Denial, Stop, batch, capture, open, reverse, transfer, void};
 use crate::machine::Machine;
@@ -31,6 +33,8 @@ pub(crate) struct Scratch {
     pub(crate) ordinals: Vec<u64>,
     pub(crate) runs: Vec<u8>,
     pub(crate) exceptions: Vec<u8>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) ended: Vec<Ended>,
 }
 
 impl<'a> By<'a> {
@@ -74,8 +78,10 @@ impl<A: Archive> Turn<'_, A> {
     }
 
     fn decide<'a>(&mut self, by: &By<'a>, op: &Op<'a>) -> Result<Verdict, Stop<'a>> {
-        if let Standing::Decided(ordinal) = standing(self, by)? {
-            return Ok(Verdict::Replayed { ordinal });
+        match standing(self, by)? {
+            Standing::Decided(ordinal) => return Ok(Verdict::Replayed { ordinal }),
+            Standing::Pending(ordinal) => return Ok(Verdict::Pending { ordinal }),
+            Standing::New => {}
         }
         let ordinal = match *op {
             Op::Transfer(ref order) => transfer::decide(self, by, order)?,
@@ -84,7 +90,13 @@ impl<A: Archive> Turn<'_, A> {
             Op::Void { transfer } => void::decide(self, by, transfer)?,
             Op::Reverse { transfer, amount } => reverse::decide(self, by, transfer, amount)?,
             Op::Batch { mode, ref items } => batch::decide(self, by, mode, items)?,
-            Op::Claim { .. } | Op::Configure { .. } | Op::Settle => unreachable!("decided before, under no key"),
+            Op::Call(ref order) => {
+                return Ok(Verdict::Pending { ordinal: call::accept::accept(self, by, order, None) });
+            }
+            Op::Resolve(ref resolved) => call::resolve::decide(self, by, resolved)?,
+            Op::Claim { .. } | Op::Configure { .. } | Op::Settle | Op::Tried(_) => {
+                unreachable!("decided before, under no key")
+            }
         };
         Ok(Verdict::Decided { ordinal })
     }
@@ -92,8 +104,10 @@ impl<A: Archive> Turn<'_, A> {
     /// Makes the key definite, whatever was or was not asked under it. A key too old to know is refused as it would be for
     /// its operation, which will never run again: to bar it would be to say that it never did.
     fn settle<'a>(&mut self, by: &By<'a>) -> Result<Verdict, Stop<'a>> {
-        if let Some((ordinal, _)) = decided(self, by)? {
-            return Ok(Verdict::Replayed { ordinal });
+        match decided(self, by)? {
+            Some((ordinal, decision)) if decision.is_pending => return Ok(Verdict::Pending { ordinal }),
+            Some((ordinal, _)) => return Ok(Verdict::Replayed { ordinal }),
+            None => {}
         }
         check_age(self, by)?;
         let by = By { fingerprint: Fingerprint::from_bytes([0; 16]), ..*by };

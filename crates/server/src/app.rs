@@ -56,7 +56,7 @@ impl App {
     /// Hands a write to the cell and gives what its answer will come through.
     pub(crate) fn submit(&self, command: Vec<u8>, deadline_us: u64) -> oneshot::Receiver<Reply> {
         let (sender, receiver) = oneshot::channel();
-        self.cell.write(Write { command, deadline_us }, move |reply| {
+        self.cell.write(Write { command, deadline_us, waits_for_end: true }, move |reply| {
             // Whoever asked may have gone; the write happened all the same.
             let _ = sender.send(reply);
         });

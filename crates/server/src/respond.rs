@@ -102,7 +102,7 @@ pub(crate) fn of_reply(reply: &Reply, key: &str, command: Option<&[u8]>) -> Resu
     match reply {
         Reply::Decided(decided) => of_decided(decided, key, command),
         Reply::Rejected(rejected) => Err(problem_of(*rejected, key)),
-        Reply::Uncertain => Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
+        Reply::Uncertain | Reply::Pending { .. } => Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
     }
 }
 

@@ -120,7 +120,12 @@ pub async fn start(config: Config) -> Result<Running, RunError> {
     let address = listener.address().map_err(|error| RunError::Listen { address: config.listen, error })?;
     let data = config.data.clone();
     let options = config.cell.clone();
-    let started = tokio::task::spawn_blocking(move || cell::start(&data, options, open_log, &mut tell_progress)).await;
+    let started = tokio::task::spawn_blocking(move || {
+        // No route accepts what is done outside.
+        let outbox = Box::new(|_| {});
+        cell::start(&data, options, open_log, outbox, &mut tell_progress)
+    })
+    .await;
     let (cell, stopper) = started.map_err(|error| RunError::System(error.into()))?.map_err(RunError::Cell)?;
     let keys = match config.authentication {
         true => Some(KeyRing::open(config.keys_path()).map_err(RunError::Keys)?),

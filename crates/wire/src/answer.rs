@@ -76,7 +76,12 @@ pub fn answer_of<'a>(record: &Record<'a>, items: impl IntoIterator<Item = Item<'
             Problem::of_batch(item, item_key, refusal, record.key).answer()
         }
         Body::Barred => Problem::of_barred(record.key).answer(),
-        Body::Claimed { .. } | Body::Configured { .. } => Problem::of(Code::Internal).answer(),
+        Body::Claimed { .. }
+        | Body::Configured { .. }
+        | Body::CallAccepted(_)
+        | Body::CallTried(_)
+        | Body::CallEnded(_)
+        | Body::Resolved { .. } => Problem::of(Code::Internal).answer(),
     }
 }
 

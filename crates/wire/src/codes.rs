@@ -165,6 +165,7 @@ impl From<machine::Code> for Code {
             machine::Code::Overflow => Self::Overflow,
             machine::Code::InsufficientFunds => Self::InsufficientFunds,
             machine::Code::BatchRefused => Self::BatchRefused,
+            machine::Code::NotUncertain => Self::OperationUnknown,
         }
     }
 }

@@ -267,6 +267,7 @@ fn sentence(refusal: &Refusal<'_>) -> String {
             format!("Account {about} has {had} available, and taking {wanted} would leave less than its floor.")
         }
         C::BatchRefused => "An item of the atomic batch was refused, and so all of it.".to_owned(),
+        C::NotUncertain => format!("The call {had} is not uncertain."),
     }
 }
 

@@ -169,7 +169,7 @@ impl World {
                 // Time passes before the next attempt: the time-out of this one fires it.
                 state.certainly_not_done &= true;
             }
-            Reply::Uncertain => {
+            Reply::Uncertain | Reply::Pending { .. } => {
                 state.certainly_not_done = false;
                 self.outcome.sometimes.left_uncertain = true;
                 if let Doing::Write { state: current, .. } = &mut self.clients[at].1 {

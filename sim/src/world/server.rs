@@ -35,7 +35,9 @@ impl World {
                         asked.keys.push(key);
                     }
                 }
-                node.cell.submit(Write { command, deadline_us }, id, now).map_err(|fault| fault.to_string())?;
+                node.cell
+                    .submit(Write { command, deadline_us, waits_for_end: true }, id, now)
+                    .map_err(|fault| fault.to_string())?;
             }
             Payload::Read(read) => {
                 let query = Query::Account { id: account_name(read.account) };

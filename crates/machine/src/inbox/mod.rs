@@ -56,6 +56,8 @@ pub(crate) enum Standing {
     New,
     /// Decided under that ordinal, for the same request.
     Decided(u64),
+    /// Accepted under that ordinal, for the same request; its end is still to come.
+    Pending(u64),
 }
 
 /// Whether the request is new, was decided, or may not be decided under its key.
@@ -68,7 +70,7 @@ pub(crate) fn standing<'a, A: Archive>(turn: &Turn<'_, A>, by: &By<'a>) -> Resul
         if decision.fingerprint != by.fingerprint {
             return Err(Denial::of_text(Code::KeyReused, by.key).into());
         }
-        return Ok(Standing::Decided(ordinal));
+        return Ok(if decision.is_pending { Standing::Pending(ordinal) } else { Standing::Decided(ordinal) });
     }
     check_age(turn, by)?;
     Ok(Standing::New)
@@ -79,7 +81,8 @@ pub(crate) fn standing<'a, A: Archive>(turn: &Turn<'_, A>, by: &By<'a>) -> Resul
 pub(crate) fn decided<A: Archive>(turn: &Turn<'_, A>, by: &By<'_>) -> Result<Option<(u64, Decision)>, Fault> {
     let found = turn.machine.books.find(turn.archive, by.name, by.principal, by.key)?;
     let horizon = turn.machine.retention.horizon(turn.stamp);
-    Ok(found.filter(|(_, decision)| decision.stamp >= horizon))
+    // What is pending is remembered for as long as it takes: its retention begins with its end.
+    Ok(found.filter(|(_, decision)| decision.is_pending || decision.stamp >= horizon))
 }
 
 /// Refuses a key that carries its own time and is older than the retention. Whoever sends so old a key sends it again: it

@@ -112,6 +112,9 @@ fn decide_item<'a, A: Archive>(
     let by = item_by(turn, principal, item);
     match standing(turn, &by)? {
         Standing::Decided(ordinal) => Ok(Verdict::Replayed { ordinal }),
+        Standing::Pending(_) => {
+            unreachable!("no request that is decided at once has the fingerprint of one that is not")
+        }
         Standing::New => transfer::decide(turn, &by, &item.order).map(|ordinal| Verdict::Decided { ordinal }),
     }
 }

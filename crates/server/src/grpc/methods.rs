@@ -185,7 +185,7 @@ async fn write<T>(
     let decided = match call.app.write(command?, deadline_us).await {
         Reply::Decided(decided) => decided,
         Reply::Rejected(rejected) => return Err(problem_of(rejected, key)),
-        Reply::Uncertain => return Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
+        Reply::Uncertain | Reply::Pending { .. } => return Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
     };
     let record = match decided.answer.first() {
         Some(cell::Part::Record { bytes, .. }) => Record::decode(bytes).map_err(internal)?,

@@ -132,6 +132,6 @@ fn pack(received: &Received, reply: &Reply) -> Result<(Vec<u8>, words::Position)
             Ok((encode_answers(received, verdicts), decided.position))
         }
         Reply::Rejected(rejected) => Err(problem_of(*rejected, "")),
-        Reply::Uncertain => Err(Problem::of(Code::OutcomeUnknown)),
+        Reply::Uncertain | Reply::Pending { .. } => Err(Problem::of(Code::OutcomeUnknown)),
     }
 }

@@ -189,7 +189,7 @@ impl Undecided {
         let answer = match &reply {
             Reply::Decided(decided) => Ok(&decided.answer),
             Reply::Rejected(rejected) => Err(problem_of(*rejected, "")),
-            Reply::Uncertain => Err(Problem::of(Code::OutcomeUnknown)),
+            Reply::Uncertain | Reply::Pending { .. } => Err(Problem::of(Code::OutcomeUnknown)),
         };
         let mut parts = answer.as_ref().ok().map(|answer| answer.parts());
         for line in 0..self.lines {

@@ -117,6 +117,6 @@ pub(super) fn require_decided(reply: &Reply, key: &str) -> Result<(), Problem> {
     match reply {
         Reply::Decided(_) => Ok(()),
         Reply::Rejected(rejected) => Err(crate::respond::problem_of(*rejected, key)),
-        Reply::Uncertain => Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
+        Reply::Uncertain | Reply::Pending { .. } => Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
     }
 }

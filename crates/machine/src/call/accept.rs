@@ -1,0 +1,41 @@
+//! `POST /v1/calls`: from here on the call has an end, whoever crashes.
+
+use crate::archive::Archive;
+use crate::books::Marks;
+use crate::effect::{Effect, Phase};
+use crate::inbox::By;
+use crate::record::{Body, CallAccepted};
+use crate::turn::Turn;
+
+use super::open::{OpenCall, Owner, State};
+use super::order::CallOrder;
+
+/// Accepts a call, and has it tried at once. Gives the number it is known by from now on.
+pub(crate) fn accept<A: Archive>(
+    turn: &mut Turn<'_, A>,
+    by: &By<'_>,
+    order: &CallOrder<'_>,
+    owner: Option<Owner>,
+) -> u64 {
+    let marks = Marks { operation: Some(by.name), ..Marks::default() };
+    let call = turn.write(by, Body::CallAccepted(CallAccepted { order: *order, owner }), marks);
+    let deadline = turn.stamp.plus_ms(order.deadline_ms);
+    let open = OpenCall {
+        state: State::Trying { until: deadline },
+        phase: Phase::Call,
+        attempt: 1,
+        tries: 0,
+        deadline,
+        persistent: order.persistent,
+        doubt: order.doubt,
+        way_out: order.way_out,
+        can_compensate: !order.compensation.is_empty(),
+        uncertain_ms_max: order.uncertain_ms_max,
+        uncertain_since: None,
+        newest: call,
+        owner,
+    };
+    turn.machine.calls.set(call, open);
+    turn.scratch.effects.push(Effect::Try { call, attempt: 1, phase: Phase::Call, until: deadline });
+    call
+}
