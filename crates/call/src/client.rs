@@ -94,7 +94,7 @@ struct Shared {
     settings: Settings,
     tls: Arc<rustls::ClientConfig>,
     budget: Arc<Budget>,
-    /// By authority as it is written in URLs, apart for clear text and TLS.
+    /// By `host:port`, apart for clear text and TLS.
     known: RwLock<[HashMap<Box<str>, Arc<Destination>>; 2]>,
 }
 
@@ -104,7 +104,7 @@ pub const USER_AGENT: &str = concat!("tertium/", env!("CARGO_PKG_VERSION"));
 /// What is known of one destination, for metrics.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DestinationStatus {
-    /// `http://host:port`, as URLs wrote it.
+    /// `http://host:port`.
     pub destination: String,
     /// Calls made.
     pub requests: u64,
@@ -188,15 +188,17 @@ impl Client {
         let authority = url.authority().map_or("", |authority| authority.as_str());
         let secure = usize::from(url.scheme_str() == Some("https"));
         let now_ms = clock::now().as_millis() as u64;
+        if url.scheme_str() == Some(["http", "https"][secure])
+            && let Some(found) = self.known(secure, authority, now_ms)
         {
-            let known = self.shared.known.read().unwrap_or_else(PoisonError::into_inner);
-            // Only what has a scheme we speak has been put here.
-            if let Some(found) = known[secure].get(authority).filter(|_| url.scheme_str().is_some()) {
-                found.used_ms.store(now_ms, Ordering::Relaxed);
-                return Ok(Arc::clone(found));
-            }
+            return Ok(found);
         }
+        // Under one name, however URLs write it: the counts of a destination must not be had twice.
         let origin = Origin::of(url)?;
+        let authority = origin.authority();
+        if let Some(found) = self.known(secure, &authority, now_ms) {
+            return Ok(found);
+        }
         let made = Destination::new(&origin, &self.shared.settings, &self.shared.tls, &self.shared.budget)?;
         made.used_ms.store(now_ms, Ordering::Relaxed);
         let mut known = self.shared.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -204,7 +206,14 @@ impl Client {
             forget_one(&mut known);
         }
         // Another call may have been quicker.
-        Ok(Arc::clone(known[secure].entry(authority.into()).or_insert_with(|| Arc::new(made))))
+        Ok(Arc::clone(known[secure].entry(authority.into_boxed_str()).or_insert_with(|| Arc::new(made))))
+    }
+
+    fn known(&self, secure: usize, authority: &str, now_ms: u64) -> Option<Arc<Destination>> {
+        let known = self.shared.known.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known[secure].get(authority)?;
+        found.used_ms.store(now_ms, Ordering::Relaxed);
+        Some(Arc::clone(found))
     }
 }
 

@@ -16,7 +16,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -91,9 +91,17 @@ struct Inner {
     address: SocketAddr,
     tls: Option<Tls>,
     settings: TransportSettings,
-    idle: Mutex<VecDeque<Http1>>,
+    idle: Mutex<Idle>,
     shared: tokio::sync::Mutex<Option<Http2>>,
     connections_made: AtomicU64,
+}
+
+#[derive(Default, Debug)]
+struct Idle {
+    /// The one used last at the back.
+    connections: VecDeque<Http1>,
+    /// A task looks after the old ones.
+    swept: bool,
 }
 
 /// A future of a layer.
@@ -139,7 +147,7 @@ impl tower::Service<Request<Bytes>> for Transport {
 }
 
 impl Inner {
-    async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Evidence> {
+    async fn call(self: &Arc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, Evidence> {
         let until = Terms::of(&request).until;
         let request = self.wire_form(request)?;
         let mut sleep = std::pin::pin!(tokio::time::sleep_until(until.into()));
@@ -150,7 +158,7 @@ impl Inner {
     }
 
     async fn call_http1(
-        &self,
+        self: &Arc<Self>,
         request: Request<Full<Bytes>>,
         until: Instant,
         mut sleep: Pin<&mut Sleep>,
@@ -211,10 +219,9 @@ impl Inner {
         request: Request<Full<Bytes>>,
         mut sleep: Pin<&mut Sleep>,
     ) -> Result<Response<Bytes>, Evidence> {
-        let before = connection.bytes_written();
         let answer = match by(sleep.as_mut(), connection.head(request)).await {
             Some(answer) => answer?,
-            None => return Err(Evidence::TimedOut { bytes_written: connection.bytes_written() - before }),
+            None => return Err(Evidence::TimedOutShared),
         };
         let (head, incoming) = answer.into_parts();
         let mut reading = Reading::new(incoming, self.settings.body_bytes_max);
@@ -246,34 +253,50 @@ impl Inner {
     fn take_idle(&self) -> Option<Http1> {
         let now = clock::now();
         loop {
-            let (connection, _old) = {
-                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                let old = idle.iter().take_while(|c| now.saturating_sub(c.idle_since) > self.settings.idle).count();
-                // Dropped after the lock.
-                let old: Vec<_> = idle.drain(..old).collect();
-                (idle.pop_back(), old)
-            };
-            let mut connection = connection?;
-            if connection.is_usable() {
+            let mut connection = self.idle().connections.pop_back()?;
+            let is_old = now.saturating_sub(connection.idle_since) > self.settings.idle;
+            if !is_old && connection.is_usable() {
                 return Some(connection);
             }
         }
     }
 
     fn put_back(
-        &self,
+        self: &Arc<Self>,
         mut connection: Http1,
         done: Result<Response<Bytes>, Evidence>,
     ) -> Result<Response<Bytes>, Evidence> {
         let whole = done.as_ref().is_ok_and(|answer| answer.extensions().get::<Cut>().is_none());
         if whole && connection.is_usable() {
             connection.idle_since = clock::now();
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < self.settings.idle_connections_max {
-                idle.push_back(connection);
+            let mut idle = self.idle();
+            if idle.connections.len() < self.settings.idle_connections_max {
+                idle.connections.push_back(connection);
+                if !std::mem::replace(&mut idle.swept, true) {
+                    tokio::spawn(sweep(Arc::downgrade(self), self.settings.idle.max(SWEEP_MIN)));
+                }
             }
         }
         done
+    }
+
+    /// Closes those that are too old. False if none is left to look after.
+    fn close_old(&self) -> bool {
+        let now = clock::now();
+        let mut idle = self.idle();
+        let is_old = |c: &&Http1| now.saturating_sub(c.idle_since) > self.settings.idle;
+        let old = idle.connections.iter().take_while(is_old).count();
+        let old: Vec<_> = idle.connections.drain(..old).collect();
+        idle.swept = !idle.connections.is_empty();
+        let swept = idle.swept;
+        // Closing takes system calls: not under the lock.
+        drop(idle);
+        drop(old);
+        swept
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// HTTP/1.1 wants the path alone, and the host in a header; HTTP/2 wants both in the URI.
@@ -296,6 +319,19 @@ impl Inner {
         Ok(Request::from_parts(head, Full::new(body)))
     }
 }
+
+/// An endpoint that nobody calls any more keeps no sockets for that.
+async fn sweep(inner: Weak<Inner>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        if !inner.upgrade().is_some_and(|inner| inner.close_old()) {
+            return;
+        }
+    }
+}
+
+/// A setting of nothing must not make a loop of it.
+const SWEEP_MIN: Duration = Duration::from_millis(50);
 
 /// What it comes to, unless the time is up first.
 async fn by<T>(mut sleep: Pin<&mut Sleep>, future: impl Future<Output = T>) -> Option<T> {

@@ -58,6 +58,7 @@ pub fn of_evidence(evidence: &Evidence) -> Sign {
         | Evidence::StreamRefused
         | Evidence::AboveGoaway
         | Evidence::TimedOut { .. }
+        | Evidence::TimedOutShared
         | Evidence::Closed { .. }
         | Evidence::Broken { .. }
         | Evidence::Malformed { .. }

@@ -102,12 +102,14 @@ pub enum Evidence {
     AboveGoaway,
     /// No answer before the deadline.
     TimedOut {
-        /// Of this request; over HTTP/2 of all requests of the connection meanwhile.
+        /// Of this request.
         bytes_written: u64,
     },
+    /// No answer before the deadline, over a connection that other calls use on: what had not left yet still might.
+    TimedOutShared,
     /// Closed without an answer.
     Closed {
-        /// As above.
+        /// Of this request; over HTTP/2 of all requests of the connection meanwhile.
         bytes_written: u64,
     },
     /// Broken without an answer: reset, or another error of the operating system.
@@ -170,6 +172,7 @@ impl Evidence {
             | Self::PeerSaid { .. }
             | Self::GrpcStatus { .. }
             | Self::TimedOut { .. }
+            | Self::TimedOutShared
             | Self::Closed { .. }
             | Self::Broken { .. }
             | Self::Malformed { .. }
@@ -310,6 +313,7 @@ impl fmt::Display for Evidence {
             Self::StreamRefused => f.write_str("the HTTP/2 stream was refused"),
             Self::AboveGoaway => f.write_str("the HTTP/2 stream is above the last one of GOAWAY"),
             Self::TimedOut { bytes_written } => write!(f, "no answer in time after {bytes_written} bytes were written"),
+            Self::TimedOutShared => f.write_str("no answer in time over a shared connection"),
             Self::Closed { bytes_written } => write!(f, "closed after {bytes_written} bytes were written"),
             Self::Broken { kind, bytes_written } => write!(f, "{kind} after {bytes_written} bytes were written"),
             Self::Malformed { bytes_written } => {

@@ -68,13 +68,16 @@ impl<S: Exchange> Retry<S> {
         let keyed = request.headers().contains_key(IDEMPOTENCY_KEY);
         let retries_max = if outer.forbids_retries() { 0 } else { terms.retries_max.min(RETRIES_MAX) };
         let now = clock::now();
-        policy.budget.first(now);
-        policy.budget_of_process.first(now);
+        // What is a retry for an outer hop is no first attempt for this one, and earns no retries.
+        if outer.attempt == 1 {
+            policy.budget.first(now);
+            policy.budget_of_process.first(now);
+        }
         policy.counters.requests.fetch_add(1, Ordering::Relaxed);
         let mut open: Option<(Verdict, Result<Response<Bytes>, Evidence>)> = None;
         for retry in 1.. {
             let next = (retry <= retries_max).then(|| request.clone());
-            let empty = retry > retries_max || !policy.has_room(clock::now());
+            let empty = !policy.has_room(clock::now());
             request.headers_mut().insert(ATTEMPT, outer.inward(retry, empty).value());
             let result = ask(&mut self.inner, request).await;
             let (verdict, _) = attempt::judge(&result, policy.meanings);

@@ -19,17 +19,19 @@ pub(crate) fn of_http1(error: &hyper::Error, bytes_written: u64) -> Evidence {
 }
 
 /// `bytes_written` counts the whole connection since the request was handed over: zero proves as much, more proves nothing.
-pub(crate) fn of_http2(error: &hyper::Error, bytes_written: u64) -> Evidence {
+/// `bodiless` says that the request had no body, so that its head is all of it.
+pub(crate) fn of_http2(error: &hyper::Error, bytes_written: u64, bodiless: bool) -> Evidence {
     if let Some(h2) = source::<h2::Error>(error) {
         // A stream that the peer took notice of does not end with the connection's GOAWAY as its error: only those
-        // above its last id do, and those that were never opened because of it.
+        // above its last id do, and those that were not opened because of it. One opened at the same moment is given up
+        // before its body, but its head may leave: without a body that is a whole request.
         if h2.is_go_away() && h2.is_remote() {
-            return Evidence::AboveGoaway;
+            return if bodiless { Evidence::Closed { bytes_written } } else { Evidence::AboveGoaway };
         }
         match h2.reason() {
             Some(h2::Reason::REFUSED_STREAM) if h2.is_reset() && h2.is_remote() => return Evidence::StreamRefused,
             Some(reason) if h2.is_reset() => return Evidence::StreamReset { code: reason.into() },
-            Some(_) => return Evidence::Malformed { bytes_written: bytes_written.max(1) },
+            Some(_) => return Evidence::Malformed { bytes_written },
             None => {}
         }
         if let Some(io) = h2.get_io() {

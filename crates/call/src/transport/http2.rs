@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
@@ -40,17 +40,14 @@ impl Http2 {
         !self.sender.is_closed()
     }
 
-    pub(crate) fn bytes_written(&self) -> u64 {
-        self.written.bytes()
-    }
-
     pub(crate) async fn head(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Evidence> {
         // Never handed over: the connection ended while it was waited for.
         self.sender.ready().await.map_err(|_| Evidence::HandedBack)?;
         let before = self.written.bytes();
+        let bodiless = request.body().is_end_stream();
         self.sender.try_send_request(request).await.map_err(|error| match error.message() {
             Some(_) => Evidence::HandedBack,
-            None => failure::of_http2(error.error(), self.written.bytes() - before),
+            None => failure::of_http2(error.error(), self.written.bytes() - before, bodiless),
         })
     }
 }

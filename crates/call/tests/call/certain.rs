@@ -1,7 +1,8 @@
 //! Rows of the table that prove that nothing was done: the receiver carried out nothing, and the verdict says so.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use call::{AllowList, BulkheadSettings, Client, Evidence, LoopbackOnly, Settings, Verdict};
 use tokio::net::TcpListener;
@@ -162,4 +163,36 @@ async fn an_old_connection_is_not_used_again() {
         assert_eq!(client.call(effect(&receiver.url())).await.verdict, Verdict::Committed);
     }
     assert_eq!(receiver.connections(), 4, "a young one is");
+}
+
+#[tokio::test]
+async fn nobody_keeps_old_connections() {
+    let receiver = Receiver::start(|mut peer| async move {
+        peer.request().await;
+        let _ = peer.send(answer(200, "").as_bytes()).await;
+        let seen = Arc::clone(&peer.seen);
+        peer.silent().await;
+        seen.closed.fetch_add(1, Ordering::SeqCst);
+    })
+    .await;
+    let client = client(|destination| destination.transport.idle = Duration::from_millis(20));
+    assert_eq!(client.call(effect(&receiver.url())).await.verdict, Verdict::Committed);
+    let begun = Instant::now();
+    while receiver.seen.closed.load(Ordering::SeqCst) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "still open");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_destination_has_one_name_and_old_ones_make_room() {
+    let mut settings = Settings { destinations_max: 2, ..Settings::default() };
+    settings.destination.attempt_min = Duration::from_secs(1);
+    let client = Client::new(settings).unwrap();
+    for url in ["http://LOCALHOST/", "http://localhost:80/x", "https://localhost/", "http://localhost", "http://b/"] {
+        client.call(effect(url)).await;
+    }
+    let known: Vec<_> = client.status().into_iter().map(|status| (status.destination, status.requests)).collect();
+    assert_eq!(known.len(), 2, "{known:?}");
+    assert!(known.iter().any(|(name, _)| name == "http://b:80"), "{known:?}");
 }

@@ -25,6 +25,8 @@ pub(crate) struct Seen {
     pub(crate) connections: AtomicUsize,
     /// Bytes sent, where a behaviour counts them.
     pub(crate) bytes_sent: AtomicUsize,
+    /// Connections that the other side closed, likewise.
+    pub(crate) closed: AtomicUsize,
 }
 
 impl Receiver {

@@ -141,6 +141,27 @@ async fn a_slow_read_is_asked_twice_and_nothing_else_is() {
 }
 
 #[tokio::test]
+async fn the_whole_stack_hedges_reads_only() {
+    for (read, connections) in [(true, 2), (false, 1)] {
+        let receiver = Receiver::start(|mut peer| async move {
+            let nth = peer.seen.connections.load(Ordering::SeqCst);
+            peer.request().await;
+            if nth > 1 {
+                let _ = peer.send(answer(200, "").as_bytes()).await;
+            }
+            peer.silent().await;
+        })
+        .await;
+        let client = client(|to| to.hedge_after = Some(Duration::from_millis(20)));
+        let mut call = effect(&receiver.url());
+        (call.read, call.retries_max) = (read, 0);
+        let report = client.call(call).await;
+        assert_eq!(report.verdict == call::Verdict::Committed, read, "{}", report.verdict);
+        assert_eq!((receiver.connections(), client.status()[0].hedges), (connections, connections as u64 - 1));
+    }
+}
+
+#[tokio::test]
 async fn endpoints_that_stay_keep_what_is_known_of_them() {
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let balance: Balance<Transport> = Balance::new(Vec::new(), RotationSettings::default());
