@@ -1,4 +1,5 @@
-//! What the whole stack costs over a bare hyper connection: the same calls to the same receiver on loopback, by both.
+//! What the whole stack costs over a bare hyper connection: the same calls to the same receiver on loopback, by the bare
+//! connection, by a ready-made pool, by this crate's transport alone, and by the whole stack.
 //!
 //! `cargo run --release -p tertium-call --example layer_cost [calls]`. Everything runs on one thread, the receiver too, and
 //! what is counted is that thread's processor time, which other work on the machine does not lengthen.
@@ -6,11 +7,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use call::{Call, Client, Settings, Verdict};
+use call::transport::Transport;
+use call::{Call, Client, Settings, TransportSettings, Verdict};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tower::Service;
 
 fn main() {
     let calls = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(50_000);
@@ -20,8 +23,14 @@ fn main() {
         // Alternating, so that neither has the warmer machine.
         for round in 1..=5 {
             let bare = bare(address, calls).await;
+            let pool = pool(address, calls).await;
+            let transport = transport(address, calls).await;
             let stack = stack(address, calls).await;
-            println!("round {round}: bare {bare:.2} us, stack {stack:.2} us, added {:.2} us per call", stack - bare);
+            println!(
+                "round {round}: bare {bare:.2}, pool {pool:.2}, transport {transport:.2}, stack {stack:.2}; \
+                 the stack adds {:.2} us per call",
+                stack - bare
+            );
         }
     });
 }
@@ -50,21 +59,46 @@ async fn bare(address: std::net::SocketAddr, calls: u32) -> f64 {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
     tokio::spawn(connection);
-    let host = HeaderValue::from_str(&address.to_string()).expect("an address");
     let begun = Clock::read();
     for number in 0..calls {
-        let request = Request::post("/effect")
-            .header("host", host.clone())
-            .header("idempotency-key", format!("\"key-{number}\""))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from_static(BODY)))
-            .expect("a request");
         sender.ready().await.expect("it is open");
+        let mut request = request(address, number).map(Full::new);
+        *request.uri_mut() = http::Uri::from_static("/effect");
         let answer = sender.send_request(request).await.expect("an answer");
         let body = answer.into_body().collect().await.expect("a body").to_bytes();
         assert_eq!(body, BODY);
     }
     begun.micros_each(calls)
+}
+
+async fn pool(address: std::net::SocketAddr, calls: u32) -> f64 {
+    let pool = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+    let begun = Clock::read();
+    for number in 0..calls {
+        let answer = pool.request(request(address, number).map(Full::new)).await.expect("an answer");
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(body, BODY);
+    }
+    begun.micros_each(calls)
+}
+
+async fn transport(address: std::net::SocketAddr, calls: u32) -> f64 {
+    let mut transport = Transport::plain(address, TransportSettings::default());
+    let begun = Clock::read();
+    for number in 0..calls {
+        let answer = transport.call(request(address, number)).await.expect("an answer");
+        assert_eq!(answer.body(), BODY);
+    }
+    begun.micros_each(calls)
+}
+
+fn request(address: std::net::SocketAddr, number: u32) -> Request<Bytes> {
+    Request::post(format!("http://{address}/effect"))
+        .header("host", address.to_string())
+        .header("idempotency-key", format!("\"key-{number}\""))
+        .header("content-type", "application/json")
+        .body(Bytes::from_static(BODY))
+        .expect("a request")
 }
 
 async fn stack(address: std::net::SocketAddr, calls: u32) -> f64 {

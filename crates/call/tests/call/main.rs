@@ -6,5 +6,6 @@ mod http2;
 mod receiver;
 mod spread;
 mod storm;
+mod tls;
 mod tries;
 mod uncertain;
