@@ -1,5 +1,21 @@
 //! The layers, one file each. All of them take `http::Request<Bytes>`, give `http::Response<Bytes>` or
 //! [`Evidence`](crate::Evidence), and can be used alone or in any order with other layers of these types.
+//!
+//! ```
+//! use std::time::Duration;
+//! use bytes::Bytes;
+//! use call::layer::{bulkhead::Bulkhead, deadline::Deadline};
+//! use call::{BulkheadSettings, Evidence};
+//! use tower::{ServiceBuilder, ServiceExt, layer::layer_fn};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let service = ServiceBuilder::new()
+//!     .layer(layer_fn(|inner| Deadline::new(inner, Duration::from_millis(1))))
+//!     .layer(layer_fn(|inner| Bulkhead::new(inner, BulkheadSettings::default())))
+//!     .service_fn(|_: http::Request<Bytes>| async { Ok::<_, Evidence>(http::Response::new(Bytes::new())) });
+//! assert_eq!(service.oneshot(http::Request::new(Bytes::new())).await.unwrap().status(), 200);
+//! # });
+//! ```
 
 pub mod attempt;
 pub mod balance;

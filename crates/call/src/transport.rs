@@ -303,6 +303,9 @@ impl Inner {
     fn wire_form(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, Evidence> {
         let (mut head, body) = request.into_parts();
         head.extensions = http::Extensions::new();
+        for name in FRAMING {
+            head.headers.remove(name);
+        }
         if self.settings.protocol == Protocol::Http1 {
             if !head.headers.contains_key(header::HOST) {
                 let authority = head.uri.authority().ok_or(Evidence::RequestInvalid("the URL names no host"))?;
@@ -319,6 +322,10 @@ impl Inner {
         Ok(Request::from_parts(head, Full::new(body)))
     }
 }
+
+/// What frames a message is ours to say: with another's word for it, two requests could be read where one was sent.
+const FRAMING: [header::HeaderName; 5] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, header::EXPECT];
 
 /// An endpoint that nobody calls any more keeps no sockets for that.
 async fn sweep(inner: Weak<Inner>, every: Duration) {

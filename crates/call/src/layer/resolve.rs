@@ -49,6 +49,9 @@ struct Shared<S> {
 /// How long a failure to resolve is believed: a name that is down must not be asked for by every call.
 const FAILURE_BELIEVED: Duration = Duration::from_secs(1);
 
+/// How long a lookup that nobody waits for may take.
+const LOOKUP_WAIT: Duration = Duration::from_secs(5);
+
 impl<S> Clone for Resolve<S> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
@@ -76,21 +79,35 @@ impl<S: Exchange + Sync> Resolve<S> {
     }
 
     async fn refresh(&self, until: Instant) -> Result<(), Evidence> {
-        let again_ms = self.shared.again_ms.load(Ordering::Acquire);
-        let now = clock::now();
-        if again_ms != 0 {
-            // Old addresses do while one call looks for new ones.
-            if (now.as_millis() as u64) < again_ms {
-                return Ok(());
+        match self.shared.again_ms.load(Ordering::Acquire) {
+            0 => self.first(until).await,
+            again_ms => {
+                self.look_again_at(again_ms);
+                Ok(())
             }
-            let Ok(_turn) = self.shared.failed.try_lock() else { return Ok(()) };
-            let pause = match self.resolve(until).await {
-                Ok(()) => self.shared.names.every,
-                Err(_) => FAILURE_BELIEVED,
-            };
-            self.look_again_after(pause);
-            return Ok(());
         }
+    }
+
+    /// Old addresses do while new ones are looked up: no call waits for that.
+    fn look_again_at(&self, again_ms: u64) {
+        let now = clock::now();
+        if (now.as_millis() as u64) < again_ms {
+            return;
+        }
+        // Whoever moves the hand does it; if it comes to nothing, somebody does after that pause.
+        let next_ms = (now + FAILURE_BELIEVED).as_millis() as u64;
+        let moved = self.shared.again_ms.compare_exchange(again_ms, next_ms, Ordering::AcqRel, Ordering::Relaxed);
+        if moved.is_ok() {
+            let this = self.clone();
+            tokio::spawn(async move {
+                if this.resolve(Instant::now() + LOOKUP_WAIT).await.is_ok() {
+                    this.look_again_after(this.shared.names.every);
+                }
+            });
+        }
+    }
+
+    async fn first(&self, until: Instant) -> Result<(), Evidence> {
         let locked = tokio::time::timeout_at(until.into(), self.shared.failed.lock()).await;
         let mut failed = locked.map_err(|_| self.unresolved())?;
         if self.shared.again_ms.load(Ordering::Acquire) != 0 {

@@ -11,6 +11,7 @@ use call::layer::attempt::Attempt;
 use call::layer::balance::Balance;
 use call::layer::circuit::Circuit;
 use call::layer::hedge::{Hedge, HedgePolicy};
+use call::layer::resolve::{Names, Resolve};
 use call::transport::Transport;
 use call::{BreakerSettings, BudgetSettings, Evidence, HealthSettings, Meanings, RotationSettings, Terms};
 use http::{Request, Response};
@@ -138,6 +139,40 @@ async fn a_slow_read_is_asked_twice_and_nothing_else_is() {
     assert_eq!(attempts, ["committed", "uncertain: given up while it was under way"]);
     assert_eq!(hedged(false, 1).await.0, 1, "no read");
     assert_eq!(hedged(true, 0).await.0, 1, "no budget");
+}
+
+/// Makes the address of the one endpoint known, and counts how often that is asked for.
+fn names(address: SocketAddr, asked: &Arc<AtomicUsize>) -> Names<Transport> {
+    #[derive(Debug)]
+    struct Counting(Arc<AtomicUsize>);
+    impl call::AddressPolicy for Counting {
+        fn check(&self, _: &str, _: SocketAddr) -> Result<(), String> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+    Names {
+        host: address.ip().to_string(),
+        port: address.port(),
+        policy: Arc::new(Counting(Arc::clone(asked))),
+        every: Duration::from_millis(20),
+        make: Box::new(|address| Transport::plain(address, Default::default())),
+    }
+}
+
+#[tokio::test]
+async fn names_are_looked_up_again_and_connections_stay() {
+    let receiver = Receiver::answering(answer(200, "")).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let balance = Balance::new(Vec::new(), RotationSettings::default());
+    let mut resolve = Resolve::new(balance, names(receiver.address, &asked));
+    let begun = Instant::now();
+    while asked.load(Ordering::SeqCst) < 3 {
+        resolve.ready().await.unwrap().call(request(&receiver.url())).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(5), "looked up {asked:?} times");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(40), "three times, 20 ms apart: {:?}", begun.elapsed());
+    assert_eq!(receiver.connections(), 1);
 }
 
 #[tokio::test]
