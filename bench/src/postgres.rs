@@ -1,12 +1,12 @@
-//! The baseline: PostgreSQL 15 doing the same transfer as one call of an SQL function, durably.
+//! The baseline: PostgreSQL doing the same transfer as one call of an SQL function, durably.
 //!
 //! It gets its own cluster on the same file system, its default settings (fsync and synchronous_commit on), a Unix socket
 //! and a prepared statement. The function takes the two balance rows in the order of their numbers, so that no deadlock
 //! costs it time.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,6 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::load::Outcome;
 use crate::workload::{FLOOR, Keys, Pairs};
-
-const BINARIES: &str = "/usr/lib/postgresql/15/bin";
 
 const SCHEMA: &str = "
 CREATE TABLE keys (key text PRIMARY KEY, transfer bigint NOT NULL, decided_at timestamptz NOT NULL DEFAULT now());
@@ -67,38 +65,16 @@ const SETTINGS: [&str; 8] = [
 /// A cluster of its own, stopped when dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    dir: PathBuf,
-    child: Child,
-    as_postgres: bool,
+    server: own_postgres::Cluster,
 }
 
 impl Cluster {
     /// Creates and starts one in a new directory under `parent`, with this many accounts.
     ///
     /// # Errors
-    /// Where PostgreSQL 15 is not there (see [`install`]), or does not start: why it was not run.
+    /// Where PostgreSQL is not there (see [`install`]), or does not start: why it was not run.
     pub fn start(parent: &Path, accounts: u32) -> io::Result<Self> {
-        let dir = parent.join("postgres");
-        std::fs::create_dir_all(&dir)?;
-        let as_postgres = is_root()?;
-        if as_postgres {
-            run(Command::new("chown").arg("postgres").arg(&dir))?;
-            open_the_way(parent)?;
-        }
-        let data = dir.join("data");
-        let mut initdb = command(as_postgres, "initdb");
-        run(initdb.args(["-A", "trust", "-U", "bench", "-E", "UTF8", "--locale=C", "-D"]).arg(&data))?;
-        let child = command(as_postgres, "postgres")
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(&dir)
-            .args(["-c", "listen_addresses=", "-c", "max_connections=200"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let cluster = Self { dir, child, as_postgres };
+        let cluster = Self { server: own_postgres::Cluster::start(parent, &["max_connections=200"])? };
         runtime()?.block_on(cluster.prepare(accounts))?;
         Ok(cluster)
     }
@@ -147,14 +123,7 @@ impl Cluster {
     }
 
     async fn prepare(&self, accounts: u32) -> io::Result<()> {
-        let began = Instant::now();
-        let client = loop {
-            match self.connect().await {
-                Ok(client) => break client,
-                Err(error) if began.elapsed() > Duration::from_secs(30) => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        };
+        let client = self.connect().await?;
         let fill = format!("INSERT INTO accounts SELECT i, 0, {FLOOR} FROM generate_series(0, {}) i", accounts - 1);
         for statement in [SCHEMA, &fill, "VACUUM ANALYZE accounts"] {
             client.batch_execute(statement).await.map_err(io::Error::other)?;
@@ -164,21 +133,11 @@ impl Cluster {
 
     async fn connect(&self) -> io::Result<Client> {
         let mut config = Config::new();
-        config.host_path(&self.dir).user("bench").dbname("postgres");
+        config.host_path(self.server.socket()).user(own_postgres::USER).dbname("postgres");
         let (client, connection) = config.connect(NoTls).await.map_err(io::Error::other)?;
         // Its error is every caller's error too.
         tokio::spawn(async move { drop(connection.await) });
         Ok(client)
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let mut stop = command(self.as_postgres, "pg_ctl");
-        // Where it can not be asked to stop, it ends with the signal below.
-        let _ = run(stop.args(["stop", "-m", "immediate", "-D"]).arg(self.dir.join("data")));
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -212,17 +171,6 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// A PostgreSQL program; as root it runs as the user `postgres`, since it refuses root.
-fn command(as_postgres: bool, program: &str) -> Command {
-    let program = format!("{BINARIES}/{program}");
-    if !as_postgres {
-        return Command::new(program);
-    }
-    let mut command = Command::new("runuser");
-    command.args(["-u", "postgres", "--", &program]);
-    command
-}
-
 fn run(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).current_dir("/").output()?;
     if output.status.success() {
@@ -237,31 +185,19 @@ fn run(command: &mut Command) -> io::Result<()> {
 /// # Errors
 /// Where it is missing and can not be installed.
 pub fn install() -> io::Result<()> {
-    if Path::new(BINARIES).join("postgres").exists() {
-        return Ok(());
-    }
+    let Err(missing) = own_postgres::programs() else { return Ok(()) };
     if !is_root()? {
-        return Err(io::Error::other(format!("PostgreSQL 15 is not in {BINARIES}; install the package postgresql")));
+        return Err(missing);
     }
     let mut apt = Command::new("apt-get");
     run(apt.args(["install", "-y", "--no-install-recommends", "postgresql"]).env("DEBIAN_FRONTEND", "noninteractive"))?;
-    if Path::new(BINARIES).join("postgres").exists() {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("the package postgresql brought no {BINARIES}: another version than 15")))
+    own_postgres::programs().map(drop)
 }
 
 fn is_root() -> io::Result<bool> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     Ok(uid.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0"))
-}
-
-/// Lets other users walk through a directory of ours to theirs.
-fn open_the_way(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(dir)?.permissions().mode();
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode | 0o011))
 }
 
 #[cfg(test)]
@@ -274,7 +210,7 @@ mod tests {
         let cluster = match Cluster::start(dir.path(), 3) {
             Ok(cluster) => cluster,
             // Without the package there is nothing of ours to test.
-            Err(why) if !Path::new(BINARIES).exists() => return println!("not run: {why}"),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return println!("not run: {why}"),
             Err(why) => panic!("{why}"),
         };
         let calls = async {
