@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::house::House;
 use crate::process;
+use crate::steps::Outcome;
 
 /// Something a step needs, and the Debian package that has it.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,14 @@ pub(crate) fn provide(house: &House, need: Need) -> Result<(), String> {
         apt(&["install", "-y", "--no-install-recommends", need.package])?;
     }
     if is_there(house, need) { Ok(()) } else { Err(format!("{missing}, and apt-get could not install it")) }
+}
+
+/// A step of its own before those that start a server: what cannot be had is said once, and by each of them again.
+pub(crate) fn postgresql(house: &House) -> Outcome {
+    match provide(house, POSTGRESQL) {
+        Ok(()) => Outcome::passed(),
+        Err(why) => Outcome::NotRun(why),
+    }
 }
 
 fn is_there(house: &House, need: Need) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::house::House;
 use crate::steps::{self, Action, Step};
-use crate::{deny, fuzz, purity, tidy};
+use crate::{deny, fuzz, packages, purity, tidy};
 
 pub(crate) const HELP: &str = "\
 cargo xtask test [--quick] [--only STEP[,STEP]...] [--list]
@@ -63,6 +63,20 @@ const STEPS: &[Step] = &[
         name: "power-cut",
         quick: false,
         action: Action::Rehearsed(&["test", "--package", "tertium-bench", "--test", "power_cut"]),
+        limit_minutes: 10,
+        environment: NONE,
+    },
+    Step {
+        name: "postgresql",
+        quick: false,
+        action: Action::Call(packages::postgresql),
+        limit_minutes: 30,
+        environment: NONE,
+    },
+    Step {
+        name: "inbox-sql",
+        quick: false,
+        action: Action::Rehearsed(&["test", "--package", "tertium-inbox-sql", "--test", "postgres"]),
         limit_minutes: 10,
         environment: NONE,
     },
