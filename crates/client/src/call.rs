@@ -86,11 +86,10 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
         until: Instant,
         progress: &mut Progress,
     ) -> Option<(Outcome<T>, Response)> {
-        let (retry, budget) = (self.client.options().retry, self.client.budget());
         while Instant::now() < until {
             progress.attempts += 1;
             if progress.attempts == 1 {
-                budget.first(Instant::now());
+                self.client.budget().first(Instant::now());
             }
             let again = match judge(self.client.exchange(request.clone(), until).await) {
                 Judged::Committed(response) => match serde_json::from_slice(&response.body) {
@@ -111,12 +110,9 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
                 }
             };
             let Again::After(at_least) = again else { return None };
-            let pause = at_least + retry.pause(progress.attempts);
-            let too_late = Instant::now() + pause >= until;
-            if progress.attempts > retry.retries_max || too_late || !budget.take(Instant::now()) {
+            if !self.client.pause(progress.attempts, at_least, until).await {
                 return None;
             }
-            tokio::time::sleep(pause).await;
         }
         None
     }

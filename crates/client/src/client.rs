@@ -121,6 +121,19 @@ impl Client {
         &self.inner.options
     }
 
+    /// Waits before another attempt, as long as the server asked for and the backoff besides. Says whether there is to be
+    /// one: not after the most there may be, not past `until`, and not without a share of the budget.
+    pub(crate) async fn pause(&self, attempts: u32, at_least: Duration, until: Instant) -> bool {
+        let retry = self.options().retry;
+        let pause = at_least + retry.pause(attempts);
+        let too_late = Instant::now() + pause >= until;
+        if attempts > retry.retries_max || too_late || !self.budget().take(Instant::now()) {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        true
+    }
+
     pub(crate) fn budget(&self) -> &Budget {
         &self.inner.budget
     }

@@ -82,13 +82,12 @@ impl<'c, T: DeserializeOwned + Send> Read<'c, T> {
 
     async fn send(self) -> Result<Seen<T>, ReadError> {
         let until = Instant::now() + self.deadline.unwrap_or(self.client.options().deadline);
-        let (retry, budget) = (self.client.options().retry, self.client.budget());
-        budget.first(Instant::now());
+        self.client.budget().first(Instant::now());
         let request = self.request()?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (error, pause) = match self.client.exchange(request.clone(), until).await {
+            let (error, at_least) = match self.client.exchange(request.clone(), until).await {
                 Ok(response) if response.status.is_success() => return seen(&response),
                 Ok(response) => {
                     let error = ReadError::Refused(Box::new(problem_of(&response)));
@@ -100,12 +99,9 @@ impl<'c, T: DeserializeOwned + Send> Read<'c, T> {
                 }
                 Err(Lost::NotSent(reason) | Lost::Perhaps(reason)) => (ReadError::Lost(reason), Duration::ZERO),
             };
-            let pause = pause + retry.pause(attempts);
-            let too_late = Instant::now() + pause >= until;
-            if attempts > retry.retries_max || too_late || !budget.take(Instant::now()) {
+            if !self.client.pause(attempts, at_least, until).await {
                 return Err(error);
             }
-            tokio::time::sleep(pause).await;
         }
     }
 

@@ -35,8 +35,7 @@ impl<'c> Settle<'c> {
     /// Settling is idempotent by nature: it is sent again after any loss, with no key but the one it names.
     async fn send(self) -> Result<Operation, ReadError> {
         let until = Instant::now() + self.deadline;
-        let (retry, budget) = (self.client.options().retry, self.client.budget());
-        budget.first(Instant::now());
+        self.client.budget().first(Instant::now());
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -57,12 +56,9 @@ impl<'c> Settle<'c> {
                 Judged::Unknown { reason, again } => (ReadError::Lost(reason), again),
             };
             let Again::After(at_least) = again else { return Err(error) };
-            let pause = at_least + retry.pause(attempts);
-            let too_late = Instant::now() + pause >= until;
-            if attempts > retry.retries_max || too_late || !budget.take(Instant::now()) {
+            if !self.client.pause(attempts, at_least, until).await {
                 return Err(error);
             }
-            tokio::time::sleep(pause).await;
         }
     }
 

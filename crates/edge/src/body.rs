@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::connection::Guard;
+use crate::room::{BodyRoom, Held};
 
 /// Whatever a streamed body can fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +35,8 @@ pub enum BodyError {
         /// The limit, in bytes.
         max: usize,
     },
+    /// More than all bodies together may take at the moment.
+    NoRoom,
     /// Nothing came for too long.
     Idle,
     /// The client let go, or broke the framing.
@@ -103,25 +106,59 @@ impl fmt::Debug for Body {
     }
 }
 
+/// The whole of a body. It takes its room until it is dropped.
+#[derive(Debug)]
+pub struct Collected {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl std::ops::Deref for Collected {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// All of a body in one piece, without a copy if it came in one.
 ///
-/// No timer is set unless the body is really waited for.
+/// No timer is set unless the body is really waited for, and it takes room only as it comes.
 ///
 /// # Errors
 /// [`BodyError`].
-pub async fn collect(body: &mut Incoming, bytes_max: usize, idle: Duration) -> Result<Bytes, BodyError> {
+pub async fn collect(
+    body: &mut Incoming,
+    bytes_max: usize,
+    room: &BodyRoom,
+    idle: Duration,
+) -> Result<Collected, BodyError> {
+    let mut held = room.begin();
+    let bytes = collect_into(body, bytes_max, &mut held, idle).await?;
+    Ok(Collected { bytes, _held: held })
+}
+
+async fn collect_into(
+    body: &mut Incoming,
+    bytes_max: usize,
+    held: &mut Held,
+    idle: Duration,
+) -> Result<Bytes, BodyError> {
     let hint = body.size_hint();
     if hint.lower() > bytes_max as u64 {
         return Err(BodyError::TooLarge { max: bytes_max });
     }
     let Some(mut first) = next_data(body, idle).await? else { return Ok(Bytes::new()) };
     if hint.exact() == Some(first.len() as u64) {
-        return Ok(first);
+        return if held.grow(first.len()) { Ok(first) } else { Err(BodyError::NoRoom) };
     }
     let mut all = BytesMut::with_capacity(usize::try_from(hint.lower()).unwrap_or(0).max(first.len()));
     loop {
         if all.len() + first.len() > bytes_max {
             return Err(BodyError::TooLarge { max: bytes_max });
+        }
+        if !held.grow(first.len()) {
+            return Err(BodyError::NoRoom);
         }
         all.extend_from_slice(&first);
         match next_data(body, idle).await? {
@@ -183,6 +220,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { max } => write!(f, "the body has more than {max} bytes"),
+            Self::NoRoom => f.write_str("there is no room for the body at the moment"),
             Self::Idle => f.write_str("the rest of the body did not come"),
             Self::Broken(_) => f.write_str("the body ended before it was complete"),
         }
@@ -193,7 +231,7 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Broken(error) => Some(error),
-            Self::TooLarge { .. } | Self::Idle => None,
+            Self::TooLarge { .. } | Self::NoRoom | Self::Idle => None,
         }
     }
 }

@@ -10,15 +10,17 @@ mod keyring;
 mod keys;
 mod limits;
 mod listen;
+mod room;
 mod tls;
 mod token;
 
-pub use body::{Body, BodyError, BoxError, collect, data_at_hand, discard, next_data};
+pub use body::{Body, BodyError, BoxError, Collected, collect, data_at_hand, discard, next_data};
 pub use clock::now_us;
 pub use connection::{Guard, Seen};
 pub use keyring::{Caller, KeyRing};
 pub use keys::{Key, Keys, KeysError, Role};
 pub use limits::{BUFFER_BYTES_MAX, Limits};
 pub use listen::{Exchange, Handler, Listener, Stop};
+pub use room::{BodyRoom, Held};
 pub use tls::{TlsError, TlsServer};
 pub use token::{TOKEN_PREFIX, Token, TokenHash};

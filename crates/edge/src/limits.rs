@@ -14,6 +14,9 @@ pub struct Limits {
     pub headers_max: usize,
     /// The body of one request, in bytes. Default 4 MiB; a batch of 8,192 items needs about 2 MiB.
     pub body_bytes_max: usize,
+    /// The bodies of all requests together, as far as they were received and not yet read, in bytes; what comes beyond is
+    /// turned away with 503. Default 256 MiB, which is also what they cost in memory at worst.
+    pub bodies_bytes_max: usize,
     /// Requests open at once on one HTTP/2 connection. Default 1,024.
     pub http2_streams_max: u32,
     /// From the first byte of a head (or of the TLS handshake) to its last. Default 10 s.
@@ -38,6 +41,7 @@ impl Default for Limits {
             header_bytes_max: 16 * 1024,
             headers_max: 100,
             body_bytes_max: 4 * 1024 * 1024,
+            bodies_bytes_max: 256 * 1024 * 1024,
             http2_streams_max: 1_024,
             header_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(30),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cell::{CellHandle, Level, Query, Read, ReadReply, Reply, Write};
-use edge::{KeyRing, Limits, Stop};
+use edge::{BodyRoom, KeyRing, Limits, Stop};
 use http::HeaderValue;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -13,8 +13,8 @@ use wire::{Code, Problem};
 use crate::config::StreamLimits;
 use crate::metrics::Metrics;
 
-/// How long after its deadline a request still waits for the cell's own word.
-const GRACE: Duration = Duration::from_millis(100);
+/// How long after its deadline a request still waits for the cell's own word. The answer is there within twice that.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// What every request shares.
 pub(crate) struct App {
@@ -22,6 +22,8 @@ pub(crate) struct App {
     pub cell: CellHandle,
     /// What one client may take.
     pub limits: Limits,
+    /// The room for bodies that are not streams.
+    pub bodies: BodyRoom,
     /// What a bulk stream may take.
     pub streams: StreamLimits,
     /// The keys in force; `None` where nobody is asked who they are.

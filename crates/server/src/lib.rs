@@ -12,4 +12,4 @@ mod routes;
 mod run;
 mod trace;
 
-pub use run::{RunError, Running, run, start};
+pub use run::{RunError, Running, open_log, run, start, start_on};

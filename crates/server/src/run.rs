@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cell::{OpenLog, Recovery, StartError, Stopper};
-use edge::{KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
+use edge::{BodyRoom, KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
 use http::HeaderValue;
 use log::{Log, LogError};
 use log_file::{LogFile, LogOptions};
@@ -95,7 +95,10 @@ fn run_to_end(config: Config, greet: Greet) -> Result<(), RunError> {
 }
 
 /// The embedded log, on files.
-fn open_log(open: OpenLog) -> Result<Box<dyn Log>, LogError> {
+///
+/// # Errors
+/// [`LogError`].
+pub fn open_log(open: OpenLog) -> Result<Box<dyn Log>, LogError> {
     let OpenLog { disk, cell, verify_from, log_id, segment_bytes } = open;
     let options = LogOptions { segment_bytes, verify_from, ..LogOptions::new(cell, log_id) };
     let (log, found) = LogFile::open(disk, options)?;
@@ -105,11 +108,22 @@ fn open_log(open: OpenLog) -> Result<Box<dyn Log>, LogError> {
     Ok(Box::new(log))
 }
 
-/// Starts a server: recovers the cell, then listens.
+/// Starts a server on the embedded log: recovers the cell, then listens.
 ///
 /// # Errors
 /// [`RunError`].
 pub async fn start(config: Config) -> Result<Running, RunError> {
+    start_on(config, open_log).await
+}
+
+/// The same on another log, or on one that something stands before.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn start_on(
+    config: Config,
+    open_log: impl FnOnce(OpenLog) -> Result<Box<dyn Log>, LogError> + Send + 'static,
+) -> Result<Running, RunError> {
     let tls = match (&config.tls_certificate, &config.tls_key) {
         (Some(certificate), Some(key)) => Some(TlsServer::load(certificate, key).map_err(RunError::Tls)?),
         _ => None,
@@ -140,6 +154,7 @@ pub async fn start(config: Config) -> Result<Running, RunError> {
         node: HeaderValue::from_str(&config.cell.node).unwrap_or_else(|_| HeaderValue::from_static("node")),
         metrics: Metrics::new(cell.clone()),
         cell,
+        bodies: BodyRoom::new(config.limits.bodies_bytes_max),
         limits: config.limits,
         streams: config.streams,
         keys: keys.clone(),

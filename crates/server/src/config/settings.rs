@@ -215,6 +215,9 @@ pub const SETTINGS: &[Setting] = &[
         "Headers of one request."),
     sized!("body_bytes_max", limits.body_bytes_max: usize, 1 << 10..=64 << 20,
         "The body of one request that is not a stream."),
+    // No less than the largest that `body_bytes_max` can be.
+    sized!("bodies_bytes_max", limits.bodies_bytes_max: usize, 64 << 20..=64 * GIB,
+        "The bodies of all requests together; more are turned away with 503."),
     counted!("http2_streams_max", limits.http2_streams_max: u32, 1..=100_000,
         "Requests open at once on one HTTP/2 connection."),
     waiting!("header_timeout", limits.header_timeout, "From the first byte of a request's head to its last."),

@@ -1,8 +1,7 @@
 //! Writes: from a body to a command, from the cell's reply to an answer.
 
-use bytes::Bytes;
 use cell::Reply;
-use edge::BodyError;
+use edge::{BodyError, Collected};
 use http::HeaderMap;
 use http::HeaderName;
 use http::request::Parts;
@@ -19,6 +18,9 @@ use crate::respond::{Answered, Extra, of_reply};
 use crate::route::{Route, RouteName};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// When to try again where other clients' bodies took all room: they are read within less, unless they are slow.
+const NO_ROOM_RETRY_AFTER_MS: u64 = 1_000;
 
 /// Answers a write.
 ///
@@ -48,7 +50,7 @@ pub(crate) async fn write(
     let deadline_us = call.deadline_us(&head.headers)?;
     call.check_in_time(deadline_us, key.as_str())?;
     let body = collect(call, body).await?;
-    let command = command_of(route, &body, &call.principal, key.as_str())?;
+    let command = command_of(route, body.as_deref().unwrap_or_default(), &call.principal, key.as_str())?;
     drop(body);
     // Items of a batch that were refused and not remembered are known by their place only.
     let items = (route == Route::Batch).then(|| command.clone());
@@ -67,10 +69,12 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<Key, Problem> {
 }
 
 /// The whole body, within the limits.
-pub(super) async fn collect(call: &Call, body: &mut Option<Incoming>) -> Result<Bytes, Problem> {
+pub(super) async fn collect(call: &Call, body: &mut Option<Incoming>) -> Result<Option<Collected>, Problem> {
     let limits = &call.app.limits;
-    let Some(body) = body else { return Ok(Bytes::new()) };
-    edge::collect(body, limits.body_bytes_max, limits.body_idle_timeout).await.map_err(|error| match error {
+    let Some(body) = body else { return Ok(None) };
+    let collected = edge::collect(body, limits.body_bytes_max, &call.app.bodies, limits.body_idle_timeout).await;
+    collected.map(Some).map_err(|error| match error {
+        BodyError::NoRoom => Problem::of(Code::Overloaded).with_retry_after_ms(NO_ROOM_RETRY_AFTER_MS),
         BodyError::TooLarge { .. } => Problem::new(Code::PayloadTooLarge, error.to_string()),
         BodyError::Idle | BodyError::Broken(_) => Problem::new(Code::InvalidRequest, error.to_string()),
     })

@@ -35,6 +35,17 @@ impl Server {
         Self { runtime, running: Some(running), config, address, _directory: directory }
     }
 
+    /// Starts it again on a log that something stands before.
+    pub(crate) fn restart_on(
+        &mut self,
+        open_log: impl FnOnce(cell::OpenLog) -> Result<Box<dyn log::Log>, log::LogError> + Send + 'static,
+    ) {
+        self.stop();
+        let running = self.runtime.block_on(tertium_server::start_on(self.config.clone(), open_log)).unwrap();
+        self.address = running.address();
+        self.running = Some(running);
+    }
+
     pub(crate) fn restart(&mut self) {
         self.stop();
         let running = self.runtime.block_on(tertium_server::start(self.config.clone())).unwrap();
@@ -203,6 +214,14 @@ impl<S: Read + Write> Client<S> {
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.read_more() > 0 {}
         std::mem::take(&mut self.buffer)
+    }
+
+    /// That many bytes, whatever they are.
+    pub(crate) fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.read_more() > 0, "the connection ended early");
+        }
+        self.buffer.drain(..count).collect()
     }
 
     fn read_until(&mut self, end: &str) -> String {

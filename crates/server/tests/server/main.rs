@@ -9,3 +9,4 @@ mod ledger;
 mod pages;
 mod reads;
 mod streams;
+mod trouble;
