@@ -32,7 +32,7 @@ const TESTS: &[(&str, Test)] = &[
         }
     }),
     ("one_key_of_a_crowd_is_run_once", |server| kit::crowd::one_key_is_run_once(server.database())),
-    ("interleavings_are_as_the_model_says", |server| kit::model::check(32, || (server.database(), ()))),
+    ("interleavings_are_as_the_model_says", |server| kit::model::check(20, || (server.database(), ()))),
     ("the_layer_does_it_for_a_handler", |server| kit::layer::all(&|| server.database())),
     ("a_commit_that_is_not_answered_is_uncertain", commit_unanswered),
     ("the_document_is_run", document),

@@ -253,7 +253,7 @@ fn one_key_of_a_crowd_is_run_once() {
 
 #[test]
 fn interleavings_are_as_the_model_says() {
-    kit::model::check(64, || {
+    kit::model::check(128, || {
         let dir = tempfile::tempdir().unwrap();
         (File::new(&dir), dir)
     });

@@ -27,7 +27,7 @@ enum Act {
 
 /// Runs so many cases, each on a database of its own.
 pub(crate) fn check<H: Hand, Keep>(cases: u32, fresh: impl Fn() -> (H, Keep)) {
-    let acts = prop::collection::vec((0..2_usize, act()), 1..30);
+    let acts = prop::collection::vec((0..2_usize, act()), 1..70);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let run = TestRunner::new(config).run(&acts, |acts| {
         let (hand, _keep) = fresh();
@@ -41,11 +41,11 @@ pub(crate) fn check<H: Hand, Keep>(cases: u32, fresh: impl Fn() -> (H, Keep)) {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => Just(Act::Begin),
-        4 => (0..3_usize, 0..2_usize, prop::option::of((0..2_usize, 0..4_u64)))
+        6 => (0..6_usize, 0..2_usize, prop::option::of((0..2_usize, 0..4_u64)))
             .prop_map(|(key, content, fence)| Act::Enter { key, content, fence }),
         4 => prop_oneof![Just(201), Just(409)].prop_map(|status| Act::Finish { status }),
-        2 => (3..5_usize, 0..3_usize).prop_map(|(key, step)| Act::Compensate { key, step }),
-        1 => (0..4_usize).prop_map(|key| Act::Probe { key }),
+        2 => (6..9_usize, 0..6_usize).prop_map(|(key, step)| Act::Compensate { key, step }),
+        1 => (0..9_usize).prop_map(|key| Act::Probe { key }),
         2 => (0..2_usize, 0..5_u64).prop_map(|(partition, offset)| Act::Event { partition, offset }),
         4 => Just(Act::Commit),
         1 => Just(Act::Rollback),
