@@ -34,7 +34,7 @@ pub struct Call {
     /// Names the effect; sent as `Idempotency-Key`, the same on each attempt. Without one nothing is sent twice unless
     /// it is certain that nothing was done.
     pub key: Option<Key>,
-    /// How long anyone waits, over all attempts. Inherited where there is one to inherit:
+    /// How long anyone waits, over all attempts; an hour at most. Inherited where there is one to inherit:
     /// [`layer::deadline::inherited`](crate::layer::deadline::inherited).
     pub deadline: Duration,
     /// Attempts beyond the first, 3 at most.
@@ -149,7 +149,7 @@ impl Client {
     /// Makes the call. Ends by its deadline, whatever the receiver does. Dropped before, the call is given up, and what
     /// became of it is as uncertain as after a time-out.
     pub async fn call(&self, call: Call) -> Report {
-        let terms = Terms::new(Instant::now() + call.deadline, call.retries_max, call.read);
+        let terms = Terms::starting(Instant::now(), call.deadline, call.retries_max, call.read);
         let result = match self.destination(&call.url) {
             Ok(destination) => {
                 let request = request_of(call, terms.clone());

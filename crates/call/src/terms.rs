@@ -46,6 +46,12 @@ impl Terms {
         Self { until, retries_max, read, started: Instant::now(), log: Arc::default() }
     }
 
+    /// From one reading of the clock, so that what has passed and what is left come to the whole. An hour at most.
+    pub(crate) fn starting(started: Instant, wait: Duration, retries_max: u32, read: bool) -> Self {
+        let wait = wait.min(Duration::from_millis(words::DEADLINE_MS_MAX));
+        Self { started, ..Self::new(started + wait, retries_max, read) }
+    }
+
     /// The request's own, or the default ones: 10 s, 3 retries, no read.
     pub fn of<B>(request: &Request<B>) -> Self {
         request.extensions().get().cloned().unwrap_or_else(|| {

@@ -109,8 +109,8 @@ impl Member {
     pub fn eject(&mut self, now: Duration, settings: &RotationSettings) {
         self.ejections += 1;
         let pause = settings.ejection.saturating_mul(self.ejections).min(settings.ejection_max);
-        self.ejected_until = Some(now + pause);
-        self.back_since = Some(now + pause);
+        let until = now.saturating_add(pause);
+        (self.ejected_until, self.back_since) = (Some(until), Some(until));
         self.failures_in_a_row = 0;
     }
 

@@ -178,7 +178,7 @@ impl Breaker {
         let factor = 1u32 << self.openings.min(16);
         let pause = self.settings.open.saturating_mul(factor).min(self.settings.open_max.max(self.settings.open));
         self.openings += 1;
-        self.change(State::Open { until: now + pause });
+        self.change(State::Open { until: now.saturating_add(pause) });
     }
 
     fn close(&mut self) {

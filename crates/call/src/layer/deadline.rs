@@ -49,12 +49,12 @@ impl<S: Exchange> Deadline<S> {
 exchange!(Deadline);
 
 /// The instant that a request's headers mean, counted from its first header byte. `X-Request-Deadline` goes first, and of
-/// the two the earlier one holds. An RFC 3339 instant is not read here: it is another machine's clock.
+/// the two the earlier one holds, an hour at most. An RFC 3339 instant is not read here: it is another machine's clock.
 pub fn inherited(headers: &HeaderMap, first_byte: Instant) -> Option<Instant> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let own = text(X_REQUEST_DEADLINE).and_then(|text| words::Deadline::parse(text).ok()).map(|d| d.remaining());
     let grpc = text(GRPC_TIMEOUT).and_then(parse_grpc_timeout);
-    let remaining = own.into_iter().chain(grpc).min()?;
+    let remaining = own.into_iter().chain(grpc).min()?.min(Duration::from_millis(words::DEADLINE_MS_MAX));
     Some(first_byte + remaining)
 }
 
@@ -111,7 +111,7 @@ mod tests {
         check("", "1S", Some(1_000));
         check("", "2M", Some(120_000));
         check("", "1500000u", Some(1_500));
-        check("", "99999999H", Some(99_999_999 * 3_600_000));
+        check("", "99999999H", Some(words::DEADLINE_MS_MAX));
         check("", "123456789m", None);
         check("", "m", None);
         check("soon", "5", None);

@@ -153,7 +153,8 @@ impl<S: Exchange + Sync> Resolve<S> {
     }
 
     fn look_again_after(&self, pause: Duration) {
-        let again_ms = (clock::now() + pause).as_millis().max(1) as u64;
+        // Rounded up: believed for no less than that. Never 0, which means that nothing is known.
+        let again_ms = (clock::now() + pause).as_millis() as u64 + 1;
         self.shared.again_ms.store(again_ms, Ordering::Release);
     }
 

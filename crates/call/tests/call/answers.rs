@@ -146,6 +146,15 @@ async fn what_frames_the_request_is_not_the_callers_to_say() {
 }
 
 #[tokio::test]
+async fn a_deadline_without_end_is_an_hour() {
+    let receiver = Receiver::answering(answer(200, "")).await;
+    let mut call = effect(&receiver.url());
+    call.deadline = Duration::MAX;
+    assert_eq!(client(|_| {}).call(call).await.verdict, Verdict::Committed);
+    assert!(receiver.header("x-request-deadline")[0].starts_with("3599"));
+}
+
+#[tokio::test]
 async fn a_trusted_peer_names_the_outcome() {
     let receiver = Receiver::answering(answer(503, "tertium-outcome: refused\r\n")).await;
     for (outcome_trusted, expected) in

@@ -151,6 +151,35 @@ async fn an_idle_connection_that_was_closed_costs_no_call() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_replaced_within_the_attempt() {
+    for reset in [true, false] {
+        let receiver = Receiver::start(move |mut peer| async move {
+            peer.request().await;
+            let _ = peer.send(answer(200, "").as_bytes()).await;
+            let seen = Arc::clone(&peer.seen);
+            if reset {
+                peer.reset()
+            } else {
+                drop(peer)
+            }
+            seen.closed.fetch_add(1, Ordering::SeqCst);
+        })
+        .await;
+        let client = client(|_| {});
+        for call in 1..=3 {
+            let report = client.call(effect(&receiver.url())).await;
+            assert_eq!((report.verdict, report.attempts.len()), (Verdict::Committed, 1), "call {call}");
+            assert_eq!((receiver.executions(), receiver.connections()), (call, call));
+            while receiver.seen.closed.load(Ordering::SeqCst) < call {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // Once more through the driver, so that an end that has arrived is seen.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_old_connection_is_not_used_again() {
     let receiver = Receiver::answering(answer(200, "")).await;
     let client = client(|destination| destination.transport.idle = Duration::ZERO);
