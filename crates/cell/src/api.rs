@@ -6,6 +6,7 @@ use machine::{Code, Corrupt, Record};
 use words::{Position, Stamp, TransferId};
 
 use crate::history::History;
+use crate::topics::{TopicFound, TopicQuery};
 
 /// A write: one encoded command, or a stream batch of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,6 +184,8 @@ pub enum Query {
         /// Wait for one in flight until this instant of the cell's monotonic clock; `None` = do not wait.
         wait_until_us: Option<u64>,
     },
+    /// Of topics and subscriptions.
+    Topics(TopicQuery),
 }
 
 /// The answer to a read, with the position it was judged on.
@@ -216,6 +219,8 @@ pub enum Found {
     Operation(Operation),
     /// Uncertain calls, oldest first.
     Uncertain(Vec<UncertainCall>),
+    /// Of topics and subscriptions.
+    Topics(TopicFound),
 }
 
 /// A call of which nobody knows whether it was done.
@@ -236,6 +241,10 @@ pub enum ReadError {
     AccountNotFound,
     /// There is no such transfer.
     TransferNotFound,
+    /// There is no such topic.
+    TopicNotFound,
+    /// There is no such subscription.
+    SubscriptionNotFound,
     /// Never decided here, or no longer kept.
     OperationUnknown,
     /// The level cannot be met within the deadline.

@@ -18,6 +18,7 @@ mod pending;
 mod propose;
 mod read;
 mod recover;
+mod topics;
 mod work;
 
 pub use api::{
@@ -36,4 +37,5 @@ pub use history::{History, HistoryPage};
 pub use house::{House, HouseError, HouseResult, HouseWork};
 pub use options::Options;
 pub use recover::{RecoverError, Recovery, recover};
+pub use topics::{DeadLetter, TopicFound, TopicQuery};
 pub use work::{OutboxOf, Work};

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use machine::{BatchMode, Command, Op, Record, set_times};
+use machine::{BatchMode, Command, Op, Record, TopicOp, set_times};
 use words::{Fingerprint, Position};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -32,7 +32,8 @@ impl<W, R> Cell<W, R> {
             return Ok(());
         };
         let is_settle = matches!(command.op, Op::Settle);
-        let is_unkeyed = matches!(command.op, Op::Batch { mode: BatchMode::Stream, .. } | Op::Tried(_));
+        let is_stream = matches!(command.op, Op::Batch { mode: BatchMode::Stream, .. });
+        let is_unkeyed = is_stream || matches!(command.op, Op::Tried(_) | Op::Topic(TopicOp::Delivered(_)));
         let is_call = matches!(command.op, Op::Call(_));
         let mut waiter = waiter;
         let mut keyed = None;

@@ -79,6 +79,12 @@ impl<W, R> Cell<W, R> {
             }
         }
         let found = self.find(read)?;
+        if let (Query::Topics(query), Ok(Found::Topics(topics))) = (&read.query, &found) {
+            let until_us = query.wait_until_us().map_or(0, |until_us| until_us.min(read.deadline_us));
+            if topics.is_nothing_yet() && now.mono_us < until_us && !self.stopping {
+                return Ok(None);
+            }
+        }
         let mut reply = self.reply_of(found);
         if let Level::At(position) = read.level {
             reply.position = position;
@@ -116,6 +122,7 @@ impl<W, R> Cell<W, R> {
                 let calls = views.into_iter().map(|view| self.uncertain_call(view)).collect::<Result<_, _>>()?;
                 Ok(Ok(Found::Uncertain(calls)))
             }
+            Query::Topics(query) => Ok(self.find_in_topics(query)?.map(Found::Topics)),
         }
     }
 

@@ -28,13 +28,25 @@ pub enum Work {
         /// The record that accepted the call: `machine::Record`, encoded.
         accepted: Vec<u8>,
     },
+    /// There is, or may be, something to deliver for a subscription: `Query::Deliveries` says what. What came of it is
+    /// reported as `machine::TopicOp::Delivered`.
+    Deliver {
+        /// The subscription's number.
+        subscription: u64,
+    },
 }
 
 impl<W, R> Cell<W, R> {
     /// Keeps the effects of the entry just applied for the outbox.
     pub(crate) fn note_effects(&mut self, effects: &[Effect]) -> Result<(), CellFault> {
         for effect in effects {
-            let Effect::Try { call, attempt, phase, until } = *effect;
+            let (call, attempt, phase, until) = match *effect {
+                Effect::Try { call, attempt, phase, until } => (call, attempt, phase, until),
+                Effect::Deliver { subscription } => {
+                    self.work.push(Work::Deliver { subscription });
+                    continue;
+                }
+            };
             let mut accepted = Vec::new();
             self.archive.read(call, &mut |bytes| accepted.extend_from_slice(bytes))?;
             // The same clock stamped the entry, so what is left is what it said.

@@ -240,6 +240,45 @@ fn op_as_json(op: &Op<'_>) -> Result<Value, Corrupt> {
             "kind": "resolve", "call": resolved.call, "committed": resolved.committed, "by": resolved.by,
             "note": resolved.note,
         }),
+        Op::Topic(asked) => topic_as_json(&asked)?,
+    })
+}
+
+fn topic_as_json(asked: &machine::TopicOp<'_>) -> Result<Value, Corrupt> {
+    use machine::TopicOp;
+    Ok(match *asked {
+        TopicOp::Publish { topic, messages } => {
+            let events = messages.iter().map(|message| {
+                let message = message?;
+                Ok(json!({"type": message.kind, "key": message.key, "subject": message.subject, "data": message.data}))
+            });
+            json!({"kind": "publish", "topic": topic, "events": events.collect::<Result<Vec<_>, Corrupt>>()?})
+        }
+        TopicOp::Keep { topic, retention } => {
+            json!({"kind": "keep", "topic": topic, "retention_ms": retention.ms, "bytes_max": retention.bytes_max})
+        }
+        TopicOp::Subscribe { name, settings, start } => json!({
+            "kind": "subscribe", "name": name, "topics": settings.topics.iter().collect::<Vec<_>>(),
+            "types": settings.prefixes.iter().collect::<Vec<_>>(), "url": settings.url,
+            "secrets": settings.secrets.iter().collect::<Vec<_>>(), "pause_after_ms": settings.pause_after_ms,
+            "paused": settings.paused, "start": start.map(|start| format!("{start:?}").to_lowercase()),
+        }),
+        TopicOp::Unsubscribe { name } => json!({"kind": "unsubscribe", "name": name}),
+        TopicOp::Acknowledge { name, offset } => json!({"kind": "acknowledge", "name": name, "offset": offset}),
+        TopicOp::Letters { name, offset, replay } => {
+            json!({"kind": if replay { "replay" } else { "drop" }, "name": name, "offset": offset})
+        }
+        TopicOp::Delivered(reports) => {
+            let reports = reports.iter().map(|report| {
+                let report = report?;
+                Ok(json!({
+                    "subscription": report.subscription, "below": report.below,
+                    "done": report.done.iter().collect::<Vec<_>>(),
+                    "missed": report.missed.iter().map(|miss| miss.offset).collect::<Vec<_>>(),
+                }))
+            });
+            json!({"kind": "delivered", "reports": reports.collect::<Result<Vec<_>, Corrupt>>()?})
+        }
     })
 }
 

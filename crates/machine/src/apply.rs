@@ -11,8 +11,9 @@ use crate::effect::Effect;
 use crate::machine::Machine;
 use crate::record::Body;
 use crate::refusal::RefusalOwned;
+use crate::topic::{TOPIC_LEDGER, TopicOp};
 use crate::turn::Turn;
-use crate::{call, timer};
+use crate::{call, timer, topic};
 
 /// What applying an entry gave. Reused: `apply` clears it first.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +137,7 @@ impl Machine {
 
 impl<A: Archive> Turn<'_, A> {
     fn entry(&mut self, entry: &Entry<'_>, out: &mut Applied) -> Result<(), ApplyError> {
+        let first = self.machine.books.next_ordinal;
         out.expired = timer::fire(self)?;
         let mut fenced = None;
         for command in entry.commands() {
@@ -152,11 +154,25 @@ impl<A: Archive> Turn<'_, A> {
                     Verdict::Decided { ordinal: self.write_unnamed(Body::Configured { key_retention_ms }) }
                 }
                 Op::Tried(ref tried) => call::tried::take(self, tried)?,
+                Op::Topic(TopicOp::Delivered(ref reports)) => topic::delivered::take(self, reports)?,
                 _ => self.command(&command, out)?,
             };
             out.verdicts.push(verdict);
         }
+        self.wake_subscriptions(first);
         Ok(())
+    }
+
+    /// Has the outbox look at the subscriptions there may be something for. The events of the ledger are records like others:
+    /// that there is any new record from `first` on has its subscriptions looked at.
+    fn wake_subscriptions(&mut self, first: u64) {
+        let woken = &mut self.scratch.woken;
+        if self.machine.books.next_ordinal > first {
+            woken.extend(self.machine.topics.subscriptions.active(TOPIC_LEDGER));
+        }
+        while let Some(subscription) = woken.pop_first() {
+            self.scratch.effects.push(Effect::Deliver { subscription });
+        }
     }
 
     /// A leader takes over. One that comes after a newer one is fenced off, and all that follows in its entry.
@@ -167,6 +183,8 @@ impl<A: Archive> Turn<'_, A> {
         self.machine.epoch = epoch;
         let ordinal = self.write_unnamed(Body::Claimed { node });
         call::tried::performers_lost(self)?;
+        // Nobody knows any more what was under way: all is looked at anew.
+        self.scratch.woken.extend(self.machine.topics.subscriptions.all_active());
         Ok(Verdict::Decided { ordinal })
     }
 }

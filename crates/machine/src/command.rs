@@ -14,6 +14,7 @@ use words::{Amount, Fingerprint, Stamp, TransferId};
 
 use crate::call::{CallOrder, Resolved, Tried};
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_u64, put_u128};
+use crate::topic::TopicOp;
 
 /// The version of the entry format.
 pub const ENTRY_VERSION: u8 = 1;
@@ -91,6 +92,8 @@ pub enum Op<'a> {
     Tried(Tried<'a>),
     /// A person says what became of an uncertain call.
     Resolve(Resolved<'a>),
+    /// What is asked of topics and subscriptions.
+    Topic(TopicOp<'a>),
 }
 
 /// `POST /v1/accounts`.
@@ -165,6 +168,7 @@ mod kind {
     pub(super) const CALL: u8 = 10;
     pub(super) const TRIED: u8 = 11;
     pub(super) const RESOLVE: u8 = 12;
+    pub(super) const TOPIC: u8 = 32;
 }
 
 impl<'a> Command<'a> {
@@ -254,6 +258,10 @@ impl<'a> Op<'a> {
                 out.push(kind::RESOLVE);
                 resolved.encode(out);
             }
+            Self::Topic(ref asked) => {
+                out.push(kind::TOPIC);
+                asked.encode(out);
+            }
         }
     }
 
@@ -288,6 +296,7 @@ impl<'a> Op<'a> {
             kind::CALL => Self::Call(CallOrder::decode(r)?),
             kind::TRIED => Self::Tried(Tried::decode(r)?),
             kind::RESOLVE => Self::Resolve(Resolved::decode(r)?),
+            kind::TOPIC => Self::Topic(TopicOp::decode(r)?),
             _ => return Err(Corrupt("an unknown kind of command")),
         })
     }

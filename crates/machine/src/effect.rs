@@ -20,6 +20,13 @@ pub enum Effect {
         /// When nobody waits for this attempt any more.
         until: Stamp,
     },
+    /// There is, or may be, something to deliver for a subscription: ask [`Machine::next_deliveries`].
+    ///
+    /// [`Machine::next_deliveries`]: crate::Machine::next_deliveries
+    Deliver {
+        /// The subscription's number.
+        subscription: u64,
+    },
 }
 
 /// What an attempt at a durable call asks the receiver.

@@ -50,6 +50,9 @@ pub use refusal::{Code, Refusal, RefusalOwned};
 pub use snapshot::SNAPSHOT_VERSION;
 pub use timer::TIMERS_PER_ENTRY_MAX;
 pub use topic::{
-    Envelope, MESSAGES_PER_PUBLISH_MAX, Message, Messages, MessagesEncoder, RESERVED_PREFIX, TOPIC_ESCALATIONS,
-    TOPIC_LEDGER, transfer_event_type,
+    AttemptEnd, DEAD_LETTERS_MAX, DeadLettered, Deliveries, Delivery, DeliveryWindow, Envelope, EventRecord,
+    MESSAGES_PER_PUBLISH_MAX, Message, Messages, MessagesEncoder, Miss, MissedBecause, Misses, Offsets,
+    PAUSE_AFTER_MS_BOUNDS, RESERVED_PREFIX, RETENTION_MS_BOUNDS, Report, Reports, Rest, SCAN_RECORDS_MAX,
+    SETTING_TEXTS_MAX, Settings, Start, SubscriptionView, TOPIC_ESCALATIONS, TOPIC_LEDGER, Texts, TopicOp, TopicPage,
+    TopicRecord, TopicRetention, TopicView, WindowAsk, transfer_event_type,
 };

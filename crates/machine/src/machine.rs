@@ -12,9 +12,11 @@ use crate::ledger::holds::Holds;
 use crate::ledger::original;
 use crate::names::Names;
 use crate::snapshot::{self, Running};
+use crate::topic::Topics;
 use crate::turn::Scratch;
 
-/// All of a cell's state that is in memory: accounts, open holds, open calls, and where in the log it stands.
+/// All of a cell's state that is in memory: accounts, open holds, open calls, topics and
+/// subscriptions, and where in the log it stands.
 ///
 /// Two machines that applied the same entries with equal archives are equal, whatever hardware or build they ran on; only
 /// the seed of the archive's names may differ.
@@ -30,6 +32,7 @@ pub struct Machine {
     pub(crate) accounts: Accounts,
     pub(crate) holds: Holds,
     pub(crate) calls: Calls,
+    pub(crate) topics: Topics,
     pub(crate) snapshot: Option<Running>,
     pub(crate) scratch: Scratch,
 }
@@ -98,6 +101,7 @@ impl Machine {
             accounts: Accounts::default(),
             holds: Holds::default(),
             calls: Calls::default(),
+            topics: Topics::default(),
             snapshot: None,
             scratch: Scratch::default(),
         }
@@ -159,6 +163,7 @@ impl Machine {
             snapshot::encode_call(&mut bytes, call, &open);
             roll(&mut bytes);
         }
+        self.topics.visit(&mut roll);
         snapshot::Head::of(self).encode(&mut bytes);
         roll(&mut bytes);
         digest

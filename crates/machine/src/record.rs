@@ -11,6 +11,7 @@ use words::{Fingerprint, Position, Stamp, TransferId};
 
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_option_u64, put_u64, put_u128};
 use crate::refusal::{Code, Refusal};
+use crate::topic::TopicRecord;
 
 pub use call::{CallAccepted, CallEnd, CallEnded, CallTried};
 
@@ -91,6 +92,8 @@ pub enum Body<'a> {
         /// Whether it was done.
         committed: bool,
     },
+    /// An event, or what became of a topic or a subscription.
+    Topic(TopicRecord<'a>),
 }
 
 /// An account as it was opened.
@@ -211,6 +214,7 @@ mod kind {
     pub(super) const CALL_TRIED: u8 = 10;
     pub(super) const CALL_ENDED: u8 = 11;
     pub(super) const RESOLVED: u8 = 12;
+    pub(super) const TOPIC: u8 = 32;
 }
 
 impl<'a> Record<'a> {
@@ -303,6 +307,7 @@ impl<'a> Body<'a> {
             Self::CallTried(_) => kind::CALL_TRIED,
             Self::CallEnded(_) => kind::CALL_ENDED,
             Self::Resolved { .. } => kind::RESOLVED,
+            Self::Topic(_) => kind::TOPIC,
         }
     }
 
@@ -340,6 +345,7 @@ impl<'a> Body<'a> {
                 put_u64(out, ended);
                 out.push(u8::from(committed));
             }
+            Self::Topic(ref topic) => topic.encode(out),
         }
     }
 
@@ -367,6 +373,7 @@ impl<'a> Body<'a> {
             kind::CALL_TRIED => Self::CallTried(CallTried::decode(r)?),
             kind::CALL_ENDED => Self::CallEnded(CallEnded::decode(r)?),
             kind::RESOLVED => Self::Resolved { call: r.u64()?, ended: r.u64()?, committed: r.flag()? },
+            kind::TOPIC => Self::Topic(TopicRecord::decode(r)?),
             _ => return Err(Corrupt("an unknown kind of record")),
         })
     }

@@ -40,6 +40,14 @@ pub enum Code {
     BatchRefused = 30,
     /// No call of that number is uncertain: it is definite, or never was.
     NotUncertain = 31,
+    /// The topic is the server's own: nobody else publishes in it.
+    TopicReserved = 50,
+    /// There are as many topics or subscriptions as there may be.
+    TooMany = 51,
+    /// No such subscription.
+    SubscriptionNotFound = 52,
+    /// No such dead letter: it was never one, or a person has dealt with it.
+    DeadLetterNotFound = 53,
 }
 
 /// A refusal with what a person needs to understand it.
@@ -84,7 +92,7 @@ impl From<Refusal<'_>> for RefusalOwned {
 
 impl Code {
     /// All, in order of precedence.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::DeadlineExceeded,
         Self::KeyReused,
         Self::OperationBarred,
@@ -102,6 +110,10 @@ impl Code {
         Self::InsufficientFunds,
         Self::BatchRefused,
         Self::NotUncertain,
+        Self::TopicReserved,
+        Self::TooMany,
+        Self::SubscriptionNotFound,
+        Self::DeadLetterNotFound,
     ];
 
     /// The code stored as `number`.

@@ -3,7 +3,8 @@
 //! ```text
 //! snapshot = { section }*                    each chunk is a whole number of sections
 //! section  = 1:u8 head | 2:u8 count { account }*count | 3:u8 count { hold }*count | 5:u8 count { call }*count
-//!          | 4:u8 digest:u64le
+//!          | 16:u8 count { topic }*count | 17:u8 count { chunk }*count
+//!          | 18:u8 count { subscription }*count | 4:u8 digest:u64le
 //! ```
 //!
 //! The state is that of the moment the snapshot began. Entries go on being applied between the chunks: whoever changes
@@ -20,6 +21,7 @@ use crate::ledger::accounts::{Fixed, Tally};
 use crate::ledger::holds::Hold;
 use crate::machine::Machine;
 use crate::record::Opened;
+use crate::topic::snapshot::Part;
 
 /// The version of the snapshot format.
 pub const SNAPSHOT_VERSION: u8 = 1;
@@ -47,10 +49,11 @@ enum Next {
     Accounts,
     Holds,
     Calls,
+    Topics(Part),
     End,
 }
 
-/// All state but accounts, holds and calls.
+/// All state but accounts, holds, calls and topics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     cell_tag: u64,
@@ -69,6 +72,7 @@ impl Machine {
         self.accounts.freeze();
         self.holds.freeze(self.books.next_ordinal);
         self.calls.freeze();
+        self.topics.freeze();
         self.snapshot = Some(Running { head: Head::of(self), next: Next::Head, digest: 0, section: Vec::new() });
     }
 
@@ -78,6 +82,7 @@ impl Machine {
         self.accounts.thaw();
         self.holds.thaw();
         self.calls.thaw();
+        self.topics.thaw();
     }
 
     /// Appends the next part of the snapshot to `out`: at most `items` accounts or holds (and at least one). Says whether
@@ -91,6 +96,7 @@ impl Machine {
                 Next::Accounts => running.write_accounts(self, left, out),
                 Next::Holds => running.write_holds(self, left, out),
                 Next::Calls => running.write_calls(self, left, out),
+                Next::Topics(part) => running.write_topics(self, part, left, out),
                 Next::End => {
                     running.write_end(out);
                     self.abandon_snapshot();
@@ -156,7 +162,12 @@ impl Machine {
                 }
             }
             section::END => return r.u64_fixed().map(Some),
-            _ => return Err(Corrupt("an unknown section of a snapshot")),
+            other => {
+                let part = Part::of_section(other).ok_or(Corrupt("an unknown section of a snapshot"))?;
+                for _ in 0..r.u64()? {
+                    self.topics.restore(part, r)?;
+                }
+            }
         }
         Ok(None)
     }
@@ -217,7 +228,7 @@ impl Running {
         self.section.clear();
         while count < items {
             let Some((call, open)) = machine.calls.take_frozen() else {
-                self.next = Next::End;
+                self.next = Next::Topics(Part::Topics);
                 break;
             };
             let start = self.section.len();
@@ -226,6 +237,21 @@ impl Running {
             count += 1;
         }
         self.finish_section(section::CALLS, count, out)
+    }
+
+    fn write_topics(&mut self, machine: &mut Machine, part: Part, items: usize, out: &mut Vec<u8>) -> usize {
+        let mut count = 0;
+        self.section.clear();
+        while count < items {
+            let start = self.section.len();
+            if !machine.topics.take_frozen(part, &mut self.section) {
+                self.next = part.after().map_or(Next::End, Next::Topics);
+                break;
+            }
+            self.digest = xxh3_64_with_seed(&self.section[start..], self.digest);
+            count += 1;
+        }
+        self.finish_section(part.section(), count, out)
     }
 
     fn finish_section(&mut self, kind: u8, count: usize, out: &mut Vec<u8>) -> usize {

@@ -7,6 +7,7 @@
 //! claim EPOCH      retention MS        pass MS      tick                    show ID      now OF
 //! call KEY probe|resend|compensate|escalate [escalate|compensate|cancel] [persistent]
 //! tried N ATTEMPT FINDING              resolve KEY N committed|refused
+//! and what topic/tests.rs says of topics and subscriptions
 //! ```
 //!
 //! `OF` is the key under which a transfer was made; `max` is the largest amount. Each line is one entry.
@@ -210,6 +211,12 @@ impl World {
                 let call = call.parse().unwrap();
                 Op::Resolve(Resolved { call, committed: how == "committed", by: "ada", note: "asked them" })
             }
+            [word, ..] if crate::topic::tests::WORDS.contains(&word) => {
+                let key = if word == "delivered" { "" } else { words[1] };
+                encode_head(&mut out, expires, "", key);
+                crate::topic::tests::encode(&words, &mut out);
+                return out;
+            }
             ["claim", epoch] => Op::Claim { epoch: epoch.parse().unwrap(), node: "n" },
             ["retention", ms] => Op::Configure { key_retention_ms: ms.parse().unwrap() },
             [mode @ ("each" | "atomic" | "stream"), ..] => {
@@ -330,6 +337,7 @@ impl World {
                         e.evidence
                     )
                 }
+                Body::Topic(ref topic) => crate::topic::tests::describe(topic),
                 other => format!("{other:?}"),
             };
             format!("#{ordinal} {body}")

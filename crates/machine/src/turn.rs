@@ -1,5 +1,7 @@
 //! One entry being applied: the machine, the archive, and when it is.
 
+use std::collections::BTreeSet;
+
 use words::{Fingerprint, Position, Stamp};
 
 use crate::apply::{Applied, ApplyError, Ended, Verdict};
@@ -13,6 +15,7 @@ use crate::ledger::{Denial, Stop, batch, capture, open, reverse, transfer, void}
 use crate::machine::Machine;
 use crate::record::{Body, Record};
 use crate::refusal::{Code, RefusalOwned};
+use crate::topic::{TopicOp, letters, publish, subscribe};
 
 /// What is there while an entry is applied.
 pub(crate) struct Turn<'t, A> {
@@ -35,6 +38,8 @@ pub(crate) struct Scratch {
     pub(crate) exceptions: Vec<u8>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) ended: Vec<Ended>,
+    /// The subscriptions that the outbox is to look at after this entry.
+    pub(crate) woken: BTreeSet<u64>,
 }
 
 impl<'a> By<'a> {
@@ -94,11 +99,24 @@ impl<A: Archive> Turn<'_, A> {
                 return Ok(Verdict::Pending { ordinal: call::accept::accept(self, by, order, None) });
             }
             Op::Resolve(ref resolved) => call::resolve::decide(self, by, resolved)?,
+            Op::Topic(ref asked) => self.topic(by, asked)?,
             Op::Claim { .. } | Op::Configure { .. } | Op::Settle | Op::Tried(_) => {
                 unreachable!("decided before, under no key")
             }
         };
         Ok(Verdict::Decided { ordinal })
+    }
+
+    fn topic<'a>(&mut self, by: &By<'a>, asked: &TopicOp<'a>) -> Result<u64, Stop<'a>> {
+        match *asked {
+            TopicOp::Publish { topic, ref messages } => publish::decide(self, by, topic, messages),
+            TopicOp::Keep { topic, retention } => subscribe::keep(self, by, topic, retention),
+            TopicOp::Subscribe { name, ref settings, start } => subscribe::subscribe(self, by, name, settings, start),
+            TopicOp::Unsubscribe { name } => subscribe::unsubscribe(self, by, name),
+            TopicOp::Acknowledge { name, offset } => subscribe::acknowledge(self, by, name, offset),
+            TopicOp::Letters { name, offset, replay } => letters::decide(self, by, name, offset, replay),
+            TopicOp::Delivered(_) => unreachable!("decided before, under no key"),
+        }
     }
 
     /// Makes the key definite, whatever was or was not asked under it. A key too old to know is refused as it would be for

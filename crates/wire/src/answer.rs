@@ -6,14 +6,15 @@ use words::Outcome;
 use crate::codes::Code;
 use crate::json::{put_plain, put_str, put_u64};
 use crate::problem::Problem;
+use crate::topic;
 use crate::view::{Account, write_account, write_transfer};
 
 /// The content type of every answer that is no problem.
 pub const JSON_TYPE: &str = "application/json";
 
 /// The HTTP status of a transfer that was made, alone or in a batch.
-const STATUS_CREATED: u16 = 201;
-const STATUS_OK: u16 = 200;
+pub(crate) const STATUS_CREATED: u16 = 201;
+pub(crate) const STATUS_OK: u16 = 200;
 
 /// What is sent back, without the headers that differ from one time to the next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,6 +83,7 @@ pub fn answer_of<'a>(record: &Record<'a>, items: impl IntoIterator<Item = Item<'
         | Body::CallTried(_)
         | Body::CallEnded(_)
         | Body::Resolved { .. } => Problem::of(Code::Internal).answer(),
+        Body::Topic(ref record) => topic::answer_of(record),
     }
 }
 
@@ -151,7 +153,7 @@ pub(crate) const fn status_of(moved: &Moved<'_>) -> u16 {
     }
 }
 
-const fn committed(status: u16, body: Vec<u8>) -> Answer {
+pub(crate) const fn committed(status: u16, body: Vec<u8>) -> Answer {
     Answer { status, content_type: JSON_TYPE, outcome: Outcome::Committed, code: None, body }
 }
 

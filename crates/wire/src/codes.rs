@@ -6,8 +6,20 @@
 use words::Outcome;
 
 mod table;
+mod topics;
 
-pub use table::TABLE;
+/// All codes, in the order of their numbers.
+pub const TABLE: [Row; CODES] = {
+    let mut rows = [table::ROWS[0]; CODES];
+    let mut at = 0;
+    while at < CODES {
+        let first = table::ROWS.len();
+        rows[at] = if at < first { table::ROWS[at] } else { topics::ROWS[at - first] };
+        assert!(rows[at].code as usize == at + 1, "a row's place in the table is its code's number");
+        at += 1;
+    }
+    rows
+};
 
 /// Why something was refused, or is not known.
 ///
@@ -55,6 +67,11 @@ pub enum Code {
     InsufficientFunds,
     BatchRefused,
     Internal,
+    TopicNotFound,
+    TopicReserved,
+    LimitReached,
+    SubscriptionNotFound,
+    DeadLetterNotFound,
 }
 
 /// Whether the same key may be tried again.
@@ -107,7 +124,7 @@ pub const EXIT_REFUSED: u8 = 10;
 pub const EXIT_UNCERTAIN: u8 = 20;
 
 /// How many codes there are.
-pub const CODES: usize = Code::Internal as usize;
+pub const CODES: usize = table::ROWS.len() + topics::ROWS.len();
 
 impl Code {
     /// Its line of the table.
@@ -166,6 +183,10 @@ impl From<machine::Code> for Code {
             machine::Code::InsufficientFunds => Self::InsufficientFunds,
             machine::Code::BatchRefused => Self::BatchRefused,
             machine::Code::NotUncertain => Self::OperationUnknown,
+            machine::Code::TopicReserved => Self::TopicReserved,
+            machine::Code::TooMany => Self::LimitReached,
+            machine::Code::SubscriptionNotFound => Self::SubscriptionNotFound,
+            machine::Code::DeadLetterNotFound => Self::DeadLetterNotFound,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! the offset. Topic and offset are told beside, as the extensions `tertiumtopic` and `tertiumoffset`, and the key as
 //! `partitionkey` (the standard's Partitioning extension). The same record always gives the same bytes.
 
-use machine::{Body, Envelope, Message, Moved, Record};
+use machine::{Body, CallTried, Envelope, Message, Moved, Record, TopicRecord};
 use words::{CellName, Stamp};
 
 use crate::instant::put_instant;
@@ -30,8 +30,8 @@ pub struct Place<'a> {
     pub stamp: Stamp,
 }
 
-/// Appends the event that a record of the ledger is; `false`, and nothing appended, if it is none.
-pub fn write_ledger_event(out: &mut Vec<u8>, cell: &CellName, offset: u64, record: &Record<'_>) -> bool {
+/// Appends the event that a record is; `false`, and nothing appended, if it is none.
+pub fn write_event(out: &mut Vec<u8>, cell: &CellName, offset: u64, record: &Record<'_>) -> bool {
     let Some(Envelope { topic, kind, key }) = Envelope::of(record) else { return false };
     let place = Place { cell, topic, offset, stamp: record.stamp };
     match record.body {
@@ -42,6 +42,21 @@ pub fn write_ledger_event(out: &mut Vec<u8>, cell: &CellName, offset: u64, recor
             write_account(out, &Account::opened(opened, record.stamp));
         }
         Body::Moved(ref moved) => write_moved(out, &place, kind, key, moved),
+        Body::Topic(TopicRecord::Published { ref message, .. }) => {
+            write_message(out, &place, message);
+            return true;
+        }
+        Body::Topic(TopicRecord::Paused { name, failing_ms, evidence, .. }) => {
+            write_head(out, &place, &Message { kind, key, subject: name, ..Message::default() });
+            out.extend_from_slice(b",\"data\":{\"subscription\":");
+            put_plain(out, name);
+            out.extend_from_slice(b",\"failing_ms\":");
+            put_u64(out, failing_ms);
+            out.extend_from_slice(b",\"evidence\":");
+            put_str(out, evidence);
+            out.push(b'}');
+        }
+        Body::CallTried(ref tried) => write_escalated(out, &place, kind, tried),
         _ => return false,
     }
     out.push(b'}');
@@ -54,6 +69,20 @@ fn write_moved(out: &mut Vec<u8>, place: &Place<'_>, kind: &str, key: &str, move
     write_head(out, place, &Message { kind, key, subject, ..Message::default() });
     out.extend_from_slice(b",\"data\":");
     write_moved_event(out, moved);
+}
+
+fn write_escalated(out: &mut Vec<u8>, place: &Place<'_>, kind: &str, tried: &CallTried<'_>) {
+    let number = tried.call.to_string();
+    write_head(out, place, &Message { kind, subject: &number, ..Message::default() });
+    out.extend_from_slice(b",\"data\":{\"call\":");
+    put_u64(out, tried.call);
+    out.extend_from_slice(b",\"attempt\":");
+    put_u64(out, tried.attempt.into());
+    out.extend_from_slice(b",\"found\":");
+    put_plain(out, tried.finding.as_str());
+    out.extend_from_slice(b",\"evidence\":");
+    put_str(out, tried.evidence);
+    out.push(b'}');
 }
 
 /// Appends an event that somebody published.

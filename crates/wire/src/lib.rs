@@ -21,6 +21,7 @@ pub mod query;
 pub mod remedy;
 pub mod request;
 pub mod sse;
+pub mod topic;
 pub mod trace;
 pub mod view;
 pub mod webhook;

@@ -267,6 +267,10 @@ fn sentence(refusal: &Refusal<'_>) -> String {
             format!("Account {about} has {had} available, and taking {wanted} would leave less than its floor.")
         }
         C::BatchRefused => "An item of the atomic batch was refused, and so all of it.".to_owned(),
+        C::TopicReserved => format!("The topic {about} is the server's own."),
+        C::TooMany => format!("There are {had} topics or subscriptions already, and {about} would be one more."),
+        C::SubscriptionNotFound => format!("There is no subscription {about}."),
+        C::DeadLetterNotFound => format!("Subscription {about} has no dead letter at offset {wanted}."),
         C::NotUncertain => format!("The call {had} is not uncertain."),
     }
 }

@@ -4,6 +4,8 @@ use crate::apply::ApplyError;
 use crate::archive::Archive;
 use crate::effect::{Effect, Phase};
 use crate::record::{Body, CallTried};
+use crate::topic::TOPIC_ESCALATIONS;
+use crate::topic::publish::publish_built_in;
 use crate::turn::Turn;
 
 use super::open::{OpenCall, State};
@@ -73,6 +75,9 @@ fn take_way_out<A: Archive>(turn: &mut Turn<'_, A>, call: u64, open: OpenCall) -
                 evidence,
             };
             let newest = turn.write_unnamed(Body::CallTried(body));
+            if body.escalated {
+                publish_built_in(turn, TOPIC_ESCALATIONS, newest);
+            }
             turn.machine.calls.set(call, OpenCall { newest, ..then });
             Ok(())
         }

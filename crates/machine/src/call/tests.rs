@@ -248,7 +248,8 @@ struct Outbox(Vec<(u64, u32)>);
 
 impl Outbox {
     fn take(&mut self, world: &World) {
-        for Effect::Try { call, attempt, phase, until } in world.applied.effects.iter().copied() {
+        for effect in world.applied.effects.iter().copied() {
+            let Effect::Try { call, attempt, phase, until } = effect else { continue };
             assert!(until > world.machine.stamp() || phase == Phase::Call, "an attempt has time");
             self.0.retain(|(other, _)| *other != call);
             self.0.push((call, attempt));

@@ -4,6 +4,8 @@ use crate::apply::{ApplyError, Verdict};
 use crate::archive::Archive;
 use crate::effect::Effect;
 use crate::record::{Body, CallTried};
+use crate::topic::TOPIC_ESCALATIONS;
+use crate::topic::publish::publish_built_in;
 use crate::turn::Turn;
 
 use super::open::{OpenCall, State};
@@ -41,7 +43,11 @@ pub(crate) fn performers_lost<A: Archive>(turn: &mut Turn<'_, A>) -> Result<(), 
     let trying = turn.machine.calls.iter().filter(|(_, open)| matches!(open.state, State::Trying { .. }));
     for (call, open) in trying.collect::<Vec<_>>() {
         // What this very entry has made due is the new leader's own to try.
-        let is_own = turn.scratch.effects.iter().any(|Effect::Try { call: tried, .. }| *tried == call);
+        let is_own = turn
+            .scratch
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Try { call: tried, .. } if *tried == call));
         if !is_own {
             lost(turn, call, open)?;
         }
@@ -67,6 +73,9 @@ fn judge<A: Archive>(turn: &mut Turn<'_, A>, open: OpenCall, tried: &Tried<'_>) 
                 evidence: tried.evidence,
             };
             let newest = turn.write_unnamed(Body::CallTried(body));
+            if escalated {
+                publish_built_in(turn, TOPIC_ESCALATIONS, newest);
+            }
             turn.machine.calls.set(tried.call, OpenCall { newest, ..then });
             Ok(())
         }

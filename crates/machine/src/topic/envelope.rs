@@ -6,6 +6,9 @@
 
 use crate::record::{Body, Event, Record};
 
+use super::message::Message;
+use super::record::TopicRecord;
+
 /// The topic of accounts and transfers.
 pub const TOPIC_LEDGER: &str = "ledger";
 
@@ -33,6 +36,15 @@ impl<'a> Envelope<'a> {
             Body::Opened(opened) => Some(Self { topic: TOPIC_LEDGER, kind: "tertium.account.opened", key: opened.id }),
             Body::Moved(moved) => {
                 Some(Self { topic: TOPIC_LEDGER, kind: transfer_event_type(moved.event), key: moved.from })
+            }
+            Body::CallTried(tried) if tried.escalated => {
+                Some(Self { topic: TOPIC_ESCALATIONS, kind: "tertium.call.escalated", key: "" })
+            }
+            Body::Topic(TopicRecord::Published { topic, message: Message { kind, key, .. } }) => {
+                Some(Self { topic, kind, key })
+            }
+            Body::Topic(TopicRecord::Paused { name, .. }) => {
+                Some(Self { topic: TOPIC_ESCALATIONS, kind: "tertium.subscription.paused", key: name })
             }
             _ => None,
         }

@@ -58,6 +58,13 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// How much it counts in its topic, in bytes.
+    pub(crate) const fn bytes(&self) -> u64 {
+        let Self { kind, key, id, source, subject, time, attributes, data } = self;
+        let context = kind.len() + key.len() + id.len() + source.len() + subject.len() + time.len();
+        (context + attributes.len() + data.len()) as u64
+    }
+
     /// Reads a message.
     ///
     /// # Errors

@@ -175,6 +175,10 @@ pub(crate) fn problem_of_read(call: &Call, error: ReadError, about: &str) -> Pro
     match error {
         ReadError::AccountNotFound => Problem::new(Code::AccountNotFound, format!("There is no account {about}.")),
         ReadError::TransferNotFound => no_transfer(about),
+        ReadError::TopicNotFound => Problem::new(Code::TopicNotFound, format!("There is no topic {about}.")),
+        ReadError::SubscriptionNotFound => {
+            Problem::new(Code::SubscriptionNotFound, format!("There is no subscription {about}."))
+        }
         ReadError::OperationUnknown => Problem::new(
             Code::OperationUnknown,
             "No operation was decided here under this key, or it is no longer kept.",

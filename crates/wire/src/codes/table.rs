@@ -1,11 +1,11 @@
-//! The table itself: one row for each code, in the words strangers read.
+//! The table itself: one row for each code of the ledger and of the server, in the words strangers read.
 
 use words::Outcome;
 
-use super::{CODES, Code, EXIT_REFUSED, EXIT_UNCERTAIN, EXIT_USAGE, Retry, Row};
+use super::{Code, EXIT_REFUSED, EXIT_UNCERTAIN, EXIT_USAGE, Retry, Row};
 
-/// All codes, in the order of their numbers.
-pub const TABLE: [Row; CODES] = [
+/// The first codes, in the order of their numbers.
+pub(super) const ROWS: [Row; Code::Internal as usize] = [
     Row {
         code: Code::IdempotencyKeyMissing,
         text: "idempotency-key-missing",
@@ -500,26 +500,18 @@ pub const TABLE: [Row; CODES] = [
     },
 ];
 
-const _: () = {
-    let mut at = 0;
-    while at < CODES {
-        assert!(TABLE[at].code as usize == at + 1, "a row's place in the table is its code's number");
-        at += 1;
-    }
-};
-
-mod grpc {
-    pub(super) const UNKNOWN: u8 = 2;
-    pub(super) const INVALID_ARGUMENT: u8 = 3;
-    pub(super) const DEADLINE_EXCEEDED: u8 = 4;
-    pub(super) const NOT_FOUND: u8 = 5;
-    pub(super) const ALREADY_EXISTS: u8 = 6;
-    pub(super) const PERMISSION_DENIED: u8 = 7;
-    pub(super) const RESOURCE_EXHAUSTED: u8 = 8;
-    pub(super) const FAILED_PRECONDITION: u8 = 9;
-    pub(super) const OUT_OF_RANGE: u8 = 11;
-    pub(super) const UNIMPLEMENTED: u8 = 12;
-    pub(super) const INTERNAL: u8 = 13;
-    pub(super) const UNAVAILABLE: u8 = 14;
-    pub(super) const UNAUTHENTICATED: u8 = 16;
+pub(super) mod grpc {
+    pub(in crate::codes) const UNKNOWN: u8 = 2;
+    pub(in crate::codes) const INVALID_ARGUMENT: u8 = 3;
+    pub(in crate::codes) const DEADLINE_EXCEEDED: u8 = 4;
+    pub(in crate::codes) const NOT_FOUND: u8 = 5;
+    pub(in crate::codes) const ALREADY_EXISTS: u8 = 6;
+    pub(in crate::codes) const PERMISSION_DENIED: u8 = 7;
+    pub(in crate::codes) const RESOURCE_EXHAUSTED: u8 = 8;
+    pub(in crate::codes) const FAILED_PRECONDITION: u8 = 9;
+    pub(in crate::codes) const OUT_OF_RANGE: u8 = 11;
+    pub(in crate::codes) const UNIMPLEMENTED: u8 = 12;
+    pub(in crate::codes) const INTERNAL: u8 = 13;
+    pub(in crate::codes) const UNAVAILABLE: u8 = 14;
+    pub(in crate::codes) const UNAUTHENTICATED: u8 = 16;
 }

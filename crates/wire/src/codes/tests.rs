@@ -64,6 +64,11 @@ fn the_whole_table() {
         37 insufficient-funds http=422 grpc=9 exit=10 refused NewKey "Not enough is available"
         38 batch-refused http=422 grpc=9 exit=10 refused NewKey "An item was refused, and so the whole batch"
         39 internal http=500 grpc=13 exit=20 uncertain OnlySameKey "The server failed"
+        40 topic-not-found http=404 grpc=5 exit=10 refused Later "There is no such topic"
+        41 topic-reserved http=403 grpc=7 exit=10 refused NewKey "The topic is the server's own"
+        42 limit-reached http=409 grpc=8 exit=10 refused NewKey "There are as many as there may be"
+        43 subscription-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such subscription"
+        44 dead-letter-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such dead letter"
     "#]]
     .assert_eq(&text);
 }

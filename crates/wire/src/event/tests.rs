@@ -58,7 +58,7 @@ fn events_of_the_ledger() {
             r#"{"specversion":"1.0","id":"7","source":"/cells/main/topics/ledger","type":"tertium.account.opened","subject":"a/b","time":"2023-11-14T22:13:20.000000Z","partitionkey":"a/b","tertiumtopic":"ledger","tertiumoffset":"7","data":{"id":"a/b","unit":"GBP","floor":null,"balance":0,"held":0,"available":0,"metadata":{"x":1},"created_at":"2023-11-14T22:13:20.000000Z","version":1}}"#
         ]],
         |out| {
-            assert!(write_ledger_event(out, &cell(), 7, &record(Body::Opened(opened))));
+            assert!(write_event(out, &cell(), 7, &record(Body::Opened(opened))));
         },
     );
     check(
@@ -66,7 +66,7 @@ fn events_of_the_ledger() {
             r#"{"specversion":"1.0","id":"8","source":"/cells/main/topics/ledger","type":"tertium.transfer.posted","subject":"01890a5d-ac96-774b-bcce-b302099a8057","time":"2023-11-14T22:13:20.000000Z","partitionkey":"alice","tertiumtopic":"ledger","tertiumoffset":"8","data":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","from":"alice","to":"bob","unit":"GBP","amount":5,"state":"posted","memo":null,"metadata":null,"created_at":"2023-11-14T22:13:20.000000Z","balance_after":{"from":-5,"to":5},"account_version":{"from":4,"to":9}}}"#
         ]],
         |out| {
-            assert!(write_ledger_event(out, &cell(), 8, &record(Body::Moved(moved(Event::Posted)))));
+            assert!(write_event(out, &cell(), 8, &record(Body::Moved(moved(Event::Posted)))));
         },
     );
 }
@@ -82,12 +82,12 @@ fn the_type_says_what_happened() {
         (Event::Reversal, "tertium.transfer.reversed"),
     ] {
         let mut out = Vec::new();
-        assert!(write_ledger_event(&mut out, &cell(), 1, &record(Body::Moved(moved(event)))));
+        assert!(write_event(&mut out, &cell(), 1, &record(Body::Moved(moved(event)))));
         let value: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((value["type"].as_str(), value["partitionkey"].as_str()), (Some(kind), Some("alice")));
     }
     let mut out = Vec::new();
-    assert!(!write_ledger_event(&mut out, &cell(), 1, &record(Body::Barred)));
+    assert!(!write_event(&mut out, &cell(), 1, &record(Body::Barred)));
     assert!(out.is_empty());
 }
 
@@ -117,6 +117,36 @@ fn events_that_were_published() {
         ]],
         |out| write_message(out, &place, &whole),
     );
+}
+
+#[test]
+fn events_that_need_a_person() {
+    let paused = TopicRecord::Paused { name: "a/b", number: 1, failing_ms: 60_000, evidence: "answered \"500\"" };
+    check(
+        &expect![[
+            r#"{"specversion":"1.0","id":"9","source":"/cells/main/topics/tertium.escalations","type":"tertium.subscription.paused","subject":"a/b","time":"2023-11-14T22:13:20.000000Z","partitionkey":"a/b","tertiumtopic":"tertium.escalations","tertiumoffset":"9","data":{"subscription":"a/b","failing_ms":60000,"evidence":"answered \"500\""}}"#
+        ]],
+        |out| assert!(write_event(out, &cell(), 9, &record(Body::Topic(paused)))),
+    );
+    let tried = CallTried {
+        call: 5,
+        previous: 5,
+        phase: machine::Phase::Call,
+        attempt: 1,
+        tries: 3,
+        finding: machine::Finding::Uncertain,
+        status: 0,
+        escalated: true,
+        evidence: "closed",
+    };
+    check(
+        &expect![[
+            r#"{"specversion":"1.0","id":"10","source":"/cells/main/topics/tertium.escalations","type":"tertium.call.escalated","subject":"5","time":"2023-11-14T22:13:20.000000Z","tertiumtopic":"tertium.escalations","tertiumoffset":"10","data":{"call":5,"attempt":1,"found":"uncertain","evidence":"closed"}}"#
+        ]],
+        |out| assert!(write_event(out, &cell(), 10, &record(Body::CallTried(tried)))),
+    );
+    let mut out = Vec::new();
+    assert!(!write_event(&mut out, &cell(), 10, &record(Body::CallTried(CallTried { escalated: false, ..tried }))));
 }
 
 #[test]
