@@ -1,9 +1,13 @@
 //! Which request is meant: method and path, and nothing else.
 //!
-//! A `match` and not a router: there are two dozen paths, each request passes here, and the paths' segments are wanted
+//! A `match` and not a router: there are three dozen paths, each request passes here, and the paths' segments are wanted
 //! undecoded, since an id may hold an encoded slash.
 
+mod topics;
+
 use http::Method;
+
+pub(crate) use topics::TopicRoute;
 
 /// What is asked for. Segments are still percent-encoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +36,8 @@ pub(crate) enum Route<'a> {
     Operation(&'a str),
     /// `POST /v1/operations/{key}/settle`
     Settle(&'a str),
+    /// Of topics and subscriptions.
+    Topic(TopicRoute<'a>),
     /// `GET /healthz`
     Healthz,
     /// `GET /readyz`
@@ -74,6 +80,9 @@ impl<'a> Route<'a> {
         let read = |route| if get { Ok(route) } else { Err(NoRoute::WrongMethod { allow: GET }) };
         let write = |route| if post { Ok(route) } else { Err(NoRoute::WrongMethod { allow: POST }) };
         let Some(below) = path.strip_prefix("/v1/") else { return Self::of_server(path).and_then(read) };
+        if let Some(route) = TopicRoute::of(method, below) {
+            return route.map(Self::Topic);
+        }
         let (collection, rest) = below.split_once('/').map_or((below, None), |(first, rest)| (first, Some(rest)));
         let Some(rest) = rest else {
             return match (collection, get, post) {
@@ -136,6 +145,7 @@ impl<'a> Route<'a> {
             Self::Reverse(_) => RouteName::Reverse,
             Self::Operation(_) => RouteName::Operation,
             Self::Settle(_) => RouteName::Settle,
+            Self::Topic(route) => route.name(),
             _ => RouteName::Server,
         }
     }
@@ -158,13 +168,17 @@ pub(crate) enum RouteName {
     Reverse,
     Operation,
     Settle,
+    Publish,
+    Events,
+    Subscribe,
+    Subscriptions,
     Server,
     None,
 }
 
 impl RouteName {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::OpenAccount,
         Self::Accounts,
         Self::Account,
@@ -178,6 +192,10 @@ impl RouteName {
         Self::Reverse,
         Self::Operation,
         Self::Settle,
+        Self::Publish,
+        Self::Events,
+        Self::Subscribe,
+        Self::Subscriptions,
         Self::Server,
         Self::None,
     ];
@@ -192,12 +210,16 @@ impl RouteName {
             | Self::Capture
             | Self::Void
             | Self::Reverse
-            | Self::Settle => true,
+            | Self::Settle
+            | Self::Publish
+            | Self::Subscribe => true,
             Self::Accounts
             | Self::Account
             | Self::History
             | Self::ReadTransfer
             | Self::Operation
+            | Self::Events
+            | Self::Subscriptions
             | Self::Server
             | Self::None => false,
         }
@@ -219,6 +241,10 @@ impl RouteName {
             Self::Reverse => "reverse",
             Self::Operation => "operation",
             Self::Settle => "settle",
+            Self::Publish => "publish",
+            Self::Events => "events",
+            Self::Subscribe => "subscribe",
+            Self::Subscriptions => "subscriptions",
             Self::Server => "server",
             Self::None => "none",
         }

@@ -4,6 +4,7 @@ mod operations;
 mod pages;
 mod reads;
 mod stream;
+mod topics;
 mod writes;
 
 pub(crate) use operations::with_operation;

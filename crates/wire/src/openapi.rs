@@ -2,6 +2,7 @@
 //! what the parsers take and the writers write.
 
 mod schemas;
+mod topics;
 
 use std::collections::BTreeMap;
 
@@ -103,7 +104,8 @@ const REVERSES: [Code; 5] =
 
 fn paths() -> Value {
     let mut paths = json!({});
-    for (method, path, operation) in account_paths().into_iter().chain(transfer_paths()).chain(other_paths()) {
+    let all = account_paths().into_iter().chain(transfer_paths()).chain(topics::paths()).chain(other_paths());
+    for (method, path, operation) in all {
         paths[path][method] = operation;
     }
     paths
@@ -351,7 +353,7 @@ fn parameters() -> Value {
         ("unit", "unit", "query", "Only accounts of this unit.", reference("schemas", "Id")),
         ("from", "from", "query", "Only what happened at this instant or later.", instant()),
         ("to", "to", "query", "Only what happened before this instant.", instant()),
-        ("wait_ms", "wait_ms", "query", "How long to wait for one in flight.", number(0, DEADLINE_MS_MAX, 0)),
+        ("wait_ms", "wait_ms", "query", "How long to wait if there is none yet.", number(0, DEADLINE_MS_MAX, 0)),
     ];
     let one = |(component, name, place, description, schema): (&str, &str, &str, &str, Value)| {
         let is_required = place == "path" || name == "Idempotency-Key";
@@ -364,7 +366,7 @@ fn parameters() -> Value {
         });
         (component.to_owned(), value)
     };
-    parameters.map(one).into_iter().collect()
+    parameters.into_iter().chain(topics::parameters()).map(one).collect()
 }
 
 fn headers() -> Value {

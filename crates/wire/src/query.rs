@@ -44,6 +44,35 @@ pub struct OperationQuery {
     pub wait_ms: u64,
 }
 
+/// The query of `GET /v1/topics/{topic}/events` and `GET /v1/subscriptions/{name}/events`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventsQuery {
+    /// The offset to begin at.
+    pub from: u64,
+    /// Events per page: 1 to 1000.
+    pub limit: usize,
+    /// How long to wait if there is no event yet, in milliseconds: 0 to one hour.
+    pub wait_ms: u64,
+}
+
+/// The query of a list that is sorted by name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamesQuery {
+    /// Items per page: 1 to 1000.
+    pub limit: usize,
+    /// The name to begin after; empty at the beginning.
+    pub after: String,
+}
+
+/// The query of `GET /v1/subscriptions/{name}/dead-letters`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LettersQuery {
+    /// Items per page: 1 to 1000.
+    pub limit: usize,
+    /// The offset to begin at.
+    pub from: u64,
+}
+
 impl AccountsQuery {
     /// Reads what follows the question mark; empty if nothing does.
     ///
@@ -87,6 +116,52 @@ impl OperationQuery {
         let wait_ms = parameters.number("wait_ms", 0, DEADLINE_MS_MAX)?.unwrap_or(0);
         parameters.finish(&["wait_ms"])?;
         Ok(Self { wait_ms })
+    }
+}
+
+impl EventsQuery {
+    /// Reads what follows the question mark.
+    ///
+    /// # Errors
+    /// As [`AccountsQuery::parse`].
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::parse(query)?;
+        let from = parameters.number("from", 0, u64::MAX)?.unwrap_or(0);
+        let limit = parameters.limit()?;
+        let wait_ms = parameters.number("wait_ms", 0, DEADLINE_MS_MAX)?.unwrap_or(0);
+        parameters.finish(&["from", "limit", "wait_ms"])?;
+        Ok(Self { from, limit, wait_ms })
+    }
+}
+
+impl NamesQuery {
+    /// Reads what follows the question mark.
+    ///
+    /// # Errors
+    /// As [`AccountsQuery::parse`].
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::parse(query)?;
+        let limit = parameters.limit()?;
+        let after = parameters.take("cursor").unwrap_or_default();
+        if !after.is_empty() && check_id(&after).is_err() {
+            return Err(Problem::of(Code::CursorInvalid));
+        }
+        parameters.finish(&["limit", "cursor"])?;
+        Ok(Self { limit, after })
+    }
+}
+
+impl LettersQuery {
+    /// Reads what follows the question mark.
+    ///
+    /// # Errors
+    /// As [`AccountsQuery::parse`].
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::parse(query)?;
+        let limit = parameters.limit()?;
+        let from = parameters.number("cursor", 0, u64::MAX)?.unwrap_or(0);
+        parameters.finish(&["limit", "cursor"])?;
+        Ok(Self { limit, from })
     }
 }
 

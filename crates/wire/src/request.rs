@@ -8,6 +8,7 @@ mod event;
 mod metadata;
 mod number;
 mod object;
+mod topic;
 
 use std::fmt;
 
@@ -23,6 +24,10 @@ pub use number::HOLD_MS_MAX;
 use number::{AmountIn, FloorIn, HoldIn};
 pub(crate) use number::{amount_of_text, check_amount, check_hold, floor_of_text};
 use object::{Object, Text, read};
+pub use topic::{
+    PAUSE_AFTER_MS_DEFAULT, parse_acknowledgement, parse_letters, parse_publish, parse_subscription, parse_topic,
+    parse_unsubscribe,
+};
 
 use crate::codes::Code;
 use crate::problem::Problem;

@@ -2,7 +2,7 @@
 
 use machine::{BatchEncoder, Command};
 use wire::problem::Problem;
-use wire::request;
+use wire::request::{self, EventForm};
 
 use crate::headers::understood;
 
@@ -13,7 +13,7 @@ const TRANSFER: &str = "0190163d-8694-7a1b-8c2d-3e4f5a6b7c8d";
 
 type Parser = fn(&[u8]) -> Result<Vec<u8>, Problem>;
 
-const PARSERS: [Parser; 7] = [
+const PARSERS: [Parser; 12] = [
     |body| request::parse_account(body, PRINCIPAL, KEY),
     |body| request::parse_transfer(body, PRINCIPAL, KEY),
     |body| request::parse_capture(TRANSFER, body, PRINCIPAL, KEY),
@@ -21,6 +21,11 @@ const PARSERS: [Parser; 7] = [
     |body| request::parse_reverse(TRANSFER, body, PRINCIPAL, KEY),
     |body| request::parse_batch(body, PRINCIPAL, KEY),
     parse_lines,
+    |body| request::parse_publish("orders", EventForm::Short, body, PRINCIPAL, KEY),
+    |body| request::parse_publish("orders", EventForm::Structured, body, PRINCIPAL, KEY),
+    |body| request::parse_publish("orders", EventForm::Batched, body, PRINCIPAL, KEY),
+    |body| request::parse_subscription("mail", body, PRINCIPAL, KEY),
+    |body| request::parse_topic("orders", body, PRINCIPAL, KEY),
 ];
 
 /// Hands the bytes after the first, which chooses, to a parser of bodies. A body that is understood becomes a command that

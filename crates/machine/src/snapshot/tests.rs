@@ -11,6 +11,12 @@ fn busy() -> World {
     for n in 0..20 {
         world.line(&format!("hold h{n} world account-{} {} {}", n * 3 / 2 + 1, n + 1, 1_000 + n * 100));
     }
+    for n in 0..10 {
+        world.line(&format!("publish p{n} topic-{} made:a paid:b sent", n % 3));
+        world.line(&format!("subscribe sub{n} mail-{n} topic-0,topic-{} http://r/ from=beginning", n % 3));
+    }
+    let number = world.machine.subscription("mail-1").unwrap().number;
+    world.line(&format!("delivered {number} 1 {number} failed={number}:a behind={}:a done=1000", number + 2));
     world
 }
 
@@ -22,7 +28,7 @@ proptest! {
     #[test]
     fn a_snapshot_is_the_state_at_its_begin(
         sizes in prop::collection::vec(0usize..9, 1..20),
-        changes in prop::collection::vec((0..30u8, 0..30u8, 0..5u8), 0..40),
+        changes in prop::collection::vec((0..30u8, 0..30u8, 0..7u8), 0..40),
     ) {
         let mut world = busy();
         let (digest, full_digest) = (world.machine.digest(), world.machine.full_digest());
@@ -44,6 +50,8 @@ proptest! {
                 1 => format!("capture s{n} h{b}"),
                 2 => format!("void s{n} h{a}"),
                 3 => format!("open s{n} new-{n} GBP 0"),
+                4 => format!("publish s{n} topic-{} made:a", a % 4),
+                5 => format!("unsubscribe s{n} mail-{}", a % 10),
                 _ => format!("atomic s{n} ; s{n}-1 world account-{a} 5 ; s{n}-2 world account-{b} 5 900 ; s{n}-3 alice bob 101"),
             });
             world.line("pass 60");

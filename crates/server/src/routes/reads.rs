@@ -12,7 +12,7 @@ use wire::view::{Account, write_account, write_accounts, write_history};
 use wire::{Code, Problem};
 use words::TransferId;
 
-use super::{operations, pages};
+use super::{operations, pages, topics};
 use crate::call::{Call, bytes_of};
 use crate::respond::{Answered, answer_of, internal};
 use crate::route::Route;
@@ -78,6 +78,7 @@ pub(crate) async fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<
         Route::History(id) => history(call, id, head).await,
         Route::ReadTransfer(id) => transfer(call, id, head).await,
         Route::Operation(key) => operations::read(call, key, head).await,
+        Route::Topic(route) => topics::read(call, route, head).await,
         _ => pages::read(call, route, head),
     }
 }
@@ -150,7 +151,7 @@ async fn transfer(call: &Call, segment: &str, head: &Parts) -> Result<Answered, 
     })
 }
 
-fn answer(
+pub(super) fn answer(
     call: &Call,
     reply: ReadReply,
     about: &str,

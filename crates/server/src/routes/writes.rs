@@ -12,7 +12,7 @@ use wire::view::{Operation, write_operation};
 use wire::{Code, Problem, request};
 use words::{Key, Outcome};
 
-use super::{operations, stream};
+use super::{operations, stream, topics};
 use crate::call::{Call, IDEMPOTENCY_KEY, media_of};
 use crate::respond::{Answered, Extra, of_reply};
 use crate::route::{Route, RouteName};
@@ -36,6 +36,9 @@ pub(crate) async fn write(
     if let Route::Settle(key) = route {
         return operations::settle(call, key, head, body).await;
     }
+    if let Route::Topic(route) = route {
+        return topics::write(call, route, head, body).await;
+    }
     let media = media_of(&head.headers, body.as_ref())?;
     if media == Media::Ndjson {
         if route != Route::Transfer {
@@ -46,14 +49,24 @@ pub(crate) async fn write(
         let Some(body) = body.take() else { return Err(crate::respond::internal("a body that is gone")) };
         return stream::answer(call, head, body);
     }
+    decide(call, head, body, |body, principal, key| command_of(route, body, principal, key)).await
+}
+
+/// Answers a write whose body is one command: `make` makes it of body, principal and key.
+pub(super) async fn decide(
+    call: &Call,
+    head: &Parts,
+    body: &mut Option<Incoming>,
+    make: impl FnOnce(&[u8], &str, &str) -> Result<Vec<u8>, Problem>,
+) -> Result<Answered, Problem> {
     let key = key_of(&head.headers)?;
     let deadline_us = call.deadline_us(&head.headers)?;
     call.check_in_time(deadline_us, key.as_str())?;
     let body = collect(call, body).await?;
-    let command = command_of(route, body.as_deref().unwrap_or_default(), &call.principal, key.as_str())?;
+    let command = make(body.as_deref().unwrap_or_default(), &call.principal, key.as_str())?;
     drop(body);
     // Items of a batch that were refused and not remembered are known by their place only.
-    let items = (route == Route::Batch).then(|| command.clone());
+    let items = (call.route == RouteName::Batch).then(|| command.clone());
     if headers::prefers_async(head.headers.get_all(PREFER).iter().map(http::HeaderValue::as_bytes)) {
         // The answer has nobody to go to; the write happens all the same.
         drop(call.app.submit(command, deadline_us));
@@ -61,6 +74,14 @@ pub(crate) async fn write(
     }
     let reply = call.app.write(command, deadline_us).await;
     of_reply(&reply, key.as_str(), items.as_deref())
+}
+
+/// Refuses a body that is not JSON by its content type.
+pub(super) fn json_only(head: &Parts, body: Option<&Incoming>) -> Result<(), Problem> {
+    match media_of(&head.headers, body)? {
+        Media::Json => Ok(()),
+        Media::Ndjson => Err(Problem::field(Code::UnsupportedMediaType, "Content-Type", "is application/json here")),
+    }
 }
 
 /// The idempotency key in the headers.

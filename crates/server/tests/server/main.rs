@@ -9,4 +9,5 @@ mod ledger;
 mod pages;
 mod reads;
 mod streams;
+mod topics;
 mod trouble;

@@ -57,25 +57,25 @@ pub(super) fn schemas() -> Value {
         ("Ready", ready()),
         ("Problem", problem()),
     ];
-    for (name, schema) in objects {
+    for (name, schema) in objects.into_iter().chain(super::topics::schemas()) {
         schemas[name] = schema;
     }
     schemas
 }
 
 /// An object that has all of `required`, perhaps some of `optional`, and nothing else.
-fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
+pub(super) fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
     let properties: Map<String, Value> =
         required.iter().chain(optional).map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
     let required: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
     json!({ "type": "object", "required": required, "properties": properties, "additionalProperties": false })
 }
 
-fn array(of: &str) -> Value {
+pub(super) fn array(of: &str) -> Value {
     json!({ "type": "array", "items": reference("schemas", of) })
 }
 
-fn nullable(schema: Value) -> Value {
+pub(super) fn nullable(schema: Value) -> Value {
     json!({ "oneOf": [schema, { "type": "null" }] })
 }
 
@@ -163,7 +163,7 @@ fn history_line() -> Value {
     ])
 }
 
-fn page(of: &str) -> Value {
+pub(super) fn page(of: &str) -> Value {
     let next = json!({ "type": ["string", "null"], "description": "The cursor of the next page; null at the end." });
     object(&[("items", array(of)), ("next", next)], &[])
 }
