@@ -150,15 +150,19 @@ impl DeliveryWindow {
 
     /// The next event to send, which is under way from now on; `None` if all that is here is, or waits behind one that is.
     pub fn start(&mut self) -> Option<Delivery> {
-        let queues = &self.queues;
-        let is_first =
-            |offset: u64, key: &str| queues.get(key).and_then(BTreeSet::first).is_none_or(|first| *first == offset);
-        let (_, next) = self
-            .open
-            .iter_mut()
-            .find(|(offset, open)| !open.is_under_way && is_first(**offset, &open.delivery.event.key))?;
-        next.is_under_way = true;
-        Some(next.delivery.clone())
+        let next = self.open.iter().find(|(offset, open)| !open.is_under_way && self.may_start(**offset, open));
+        let next = *next?.0;
+        let open = self.open.get_mut(&next)?;
+        open.is_under_way = true;
+        Some(open.delivery.clone())
+    }
+
+    /// Whether an event is the first of its key, and none of its key is under way: a dead letter that is delivered again may
+    /// come before one that is.
+    fn may_start(&self, offset: u64, open: &Open) -> bool {
+        let Some(queue) = self.queues.get(&open.delivery.event.key) else { return true };
+        let is_under_way = |offset: &u64| self.open.get(offset).is_some_and(|open| open.is_under_way);
+        queue.first() == Some(&offset) && !queue.iter().any(is_under_way)
     }
 
     /// An attempt ended; one that began under other settings counts for nothing. What waited behind one that failed goes
@@ -271,5 +275,83 @@ impl DeliveryWindow {
     fn keep_behind(&mut self, delivery: &Delivery) {
         let missed = Some((MissedBecause::Behind, 0, 0, Box::default()));
         self.results.insert(delivery.event.offset, Unconfirmed { key: delivery.event.key.clone(), missed });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::EventRecord;
+    use super::*;
+
+    fn deliveries(ready: &[(u64, &str)], fresh: &[(u64, &str)], scanned: u64) -> Deliveries {
+        let all = |events: &[(u64, &str)]| {
+            let event =
+                |(offset, key): &(u64, &str)| EventRecord { offset: *offset, key: (*key).into(), record: vec![] };
+            let delivery = |event| Delivery { event, generation: 1, attempts: 0, is_behind: false };
+            events.iter().map(event).map(delivery).collect()
+        };
+        let (ready, fresh) = (all(ready), all(fresh));
+        let (name, url, secrets) = ("s".into(), "http://r".into(), Vec::new());
+        Deliveries { name, generation: 1, url, secrets, ready, fresh, scanned, next: 0 }
+    }
+
+    /// What may be started now.
+    fn started(window: &mut DeliveryWindow) -> Vec<u64> {
+        std::iter::from_fn(|| window.start()).map(|delivery| delivery.event.offset).collect()
+    }
+
+    /// What is reported: below, done, and missed.
+    fn reported(window: &mut DeliveryWindow) -> (u64, Vec<u64>, Vec<(u64, MissedBecause)>) {
+        let mut bytes = Vec::new();
+        assert!(window.report(&mut bytes), "there is something to report");
+        let report = super::super::Reports::new(&bytes).iter().next().unwrap().unwrap();
+        let missed = report.missed.iter().map(|miss| (miss.offset, miss.why)).collect();
+        (report.below, report.done.iter().collect(), missed)
+    }
+
+    fn failed() -> AttemptEnd {
+        AttemptEnd::Failed { status: 500, retry_after_ms: 0, evidence: "seen".into() }
+    }
+
+    #[test]
+    fn one_of_a_key_at_a_time() {
+        let mut window = DeliveryWindow::new(1, 9);
+        window.take(window.ask(), deliveries(&[], &[], 0));
+        window.take(window.ask(), deliveries(&[], &[(1, "a"), (2, "b"), (3, "a"), (4, "")], 5));
+        assert_eq!(started(&mut window), [1, 2, 4]);
+        window.finish(1, 4, AttemptEnd::Done);
+        window.finish(1, 2, AttemptEnd::Done);
+        assert_eq!(reported(&mut window), (1, vec![2, 4], vec![]));
+        window.confirm(true);
+        window.finish(1, 1, AttemptEnd::Done);
+        assert_eq!(started(&mut window), [3]);
+        // A dead letter of before is to be delivered again: it waits for the one that is under way.
+        window.take(window.ask(), deliveries(&[(0, "a")], &[], 5));
+        assert_eq!(started(&mut window), [0; 0]);
+        window.finish(1, 3, AttemptEnd::Done);
+        assert_eq!(started(&mut window), [0]);
+        assert_eq!(reported(&mut window), (5, vec![1, 3], vec![]), "what is parked holds nothing back");
+    }
+
+    #[test]
+    fn what_fails_takes_its_key_along() {
+        let mut window = DeliveryWindow::new(1, 9);
+        window.take(window.ask(), deliveries(&[], &[], 0));
+        window.take(window.ask(), deliveries(&[], &[(1, "a"), (2, "a"), (3, "b")], 4));
+        assert_eq!(started(&mut window), [1, 3]);
+        window.finish(1, 1, failed());
+        let old = window.ask();
+        assert_eq!(reported(&mut window), (3, vec![], vec![(1, MissedBecause::Failed), (2, MissedBecause::Behind)]));
+        assert!(!window.report(&mut Vec::new()), "one at a time");
+        window.confirm(false);
+        let again = reported(&mut window);
+        assert_eq!(again, (3, vec![], vec![(1, MissedBecause::Failed), (2, MissedBecause::Behind)]), "sent again");
+        window.confirm(true);
+        // What was asked for before the report was in the log does not know that 1 is parked.
+        window.take(old, deliveries(&[], &[(5, "a")], 6));
+        assert_eq!(started(&mut window), [0; 0]);
+        window.finish(1, 9, AttemptEnd::Done);
+        window.finish(0, 3, AttemptEnd::Done);
+        assert_eq!(window.under_way(), 1, "what is not of here and now counts for nothing");
     }
 }
