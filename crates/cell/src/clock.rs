@@ -28,9 +28,11 @@ pub struct CellClock {
 }
 
 impl CellClock {
-    /// A clock whose stamps continue after `last`.
+    /// A clock whose stamps continue after `last`. If the wall clock is behind that, time goes on from there all the same:
+    /// else every timer would stand still until the wall clock has caught up.
     pub fn new(now: Now, last: Stamp) -> Self {
-        Self { stamps: Clock::after(last), estimate_us: now.wall_us, read_at_us: now.mono_us }
+        let estimate_us = now.wall_us.max(last.micros());
+        Self { stamps: Clock::after(last), estimate_us, read_at_us: now.mono_us }
     }
 
     /// The estimate of the wall time, in microseconds since 1970.
@@ -84,6 +86,15 @@ mod tests {
             let estimate = clock.wall_us(Now { mono_us: second * 1_000_000, wall_us });
             assert!(estimate.abs_diff(wall_us) <= 100, "at second {second}");
         }
+    }
+
+    #[test]
+    fn time_passes_even_if_the_clock_started_behind() {
+        let start = 1_700_000_000_000_000;
+        let last = Stamp::from_micros(start + HOUR_US);
+        let mut clock = CellClock::new(Now { mono_us: 0, wall_us: start }, last);
+        let stamp = clock.tick(Now { mono_us: 20_000_000, wall_us: start + 20_000_000 });
+        assert_eq!(stamp.micros() - last.micros(), 19_000_000, "20 seconds less 5% of them");
     }
 
     #[test]
