@@ -3,9 +3,7 @@
 //! If this stops halfway, what was accepted is in the log and comes to its end without anybody waiting; whoever asks again
 //! under the same key waits here again, or finds the end.
 
-use std::collections::BTreeSet;
-
-use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Answer, Decided, Reply};
 use crate::cell::{Asks, Cell, Joined, Waiter};
@@ -15,7 +13,8 @@ use crate::fault::CellFault;
 /// Everybody who waits for the end of a pending operation, by the record under which it is pending.
 #[derive(Debug)]
 pub(crate) struct Pending<W> {
-    waiting: HashMap<u64, Vec<Waits<W>>>,
+    /// In order, so that whoever is given up is answered in the same order every time.
+    waiting: BTreeMap<u64, Vec<Waits<W>>>,
     /// When somebody's patience ends, on the monotonic clock, and for what they wait.
     deadlines: BTreeSet<(u64, u64)>,
 }
@@ -28,7 +27,7 @@ struct Waits<W> {
 
 impl<W> Default for Pending<W> {
     fn default() -> Self {
-        Self { waiting: HashMap::new(), deadlines: BTreeSet::new() }
+        Self { waiting: BTreeMap::new(), deadlines: BTreeSet::new() }
     }
 }
 
@@ -88,7 +87,7 @@ impl<W, R> Cell<W, R> {
     pub(crate) fn give_up_pending(&mut self) {
         let seen = self.machine.position();
         self.pending.deadlines.clear();
-        let waiting = self.pending.waiting.drain().flat_map(|(_, waiting)| waiting);
+        let waiting = std::mem::take(&mut self.pending.waiting).into_values().flatten();
         self.replies.extend(waiting.map(|waits| (waits.waiter.who, Reply::Pending { seen })));
     }
 }

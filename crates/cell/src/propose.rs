@@ -289,20 +289,27 @@ impl<W, R> Cell<W, R> {
                 continue;
             }
             // Others still wait for it, so it may yet happen.
-            given_up.extend(operation.waiter.take_if(|waiter| waiter.deadline_us <= now.mono_us));
+            self.give_up(&mut operation, now, &mut given_up);
             self.queue_bytes += operation.command.len();
             kept.push_back(operation);
         }
         self.queue = kept;
-        for operation in self.appending.iter_mut().flat_map(|batch| &mut batch.operations) {
-            given_up.extend(operation.waiter.take_if(|waiter| waiter.deadline_us <= now.mono_us));
-            let inflight = operation.name.and_then(|name| self.inflight.get_mut(&name));
-            let Some(inflight) = inflight else { continue };
-            let late = inflight.joined.extract_if(.., |join| join.waiter.deadline_us <= now.mono_us);
-            given_up.extend(late.map(|join| join.waiter));
+        let mut appending = self.appending.take();
+        for operation in appending.iter_mut().flat_map(|batch| &mut batch.operations) {
+            self.give_up(operation, now, &mut given_up);
         }
+        self.appending = appending;
         self.counters.uncertain += given_up.len() as u64;
         self.replies.extend(given_up.into_iter().map(|waiter| (waiter.who, Reply::Uncertain)));
+    }
+
+    /// Takes out those of an operation's waiters whose deadline has passed.
+    fn give_up(&mut self, operation: &mut Queued<W>, now: Now, given_up: &mut Vec<Waiter<W>>) {
+        let is_late = |waiter: &Waiter<W>| waiter.deadline_us <= now.mono_us;
+        given_up.extend(operation.waiter.take_if(|waiter| is_late(waiter)));
+        let inflight = operation.name.and_then(|name| self.inflight.get_mut(&name));
+        let late = inflight.map(|inflight| inflight.joined.extract_if(.., |join| is_late(&join.waiter)));
+        given_up.extend(late.into_iter().flatten().map(|join| join.waiter));
     }
 
     /// The log is lost: everything between queue and decision is answered as what it is.
@@ -358,7 +365,41 @@ pub(crate) fn operation_name(seed: u64, principal: &str, key: &str) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use archive::DiskArchive;
+    use disk::SimDisk;
+    use machine::{Machine, Order};
+
     use super::*;
+    use crate::options::Options;
+
+    fn transfer(key: &str) -> Vec<u8> {
+        let mut command = Vec::new();
+        machine::encode_head(&mut command, words::Stamp::ZERO, "", key);
+        let amount = words::Amount::new(1).unwrap();
+        Op::Transfer(Order { from: "a", to: "b", amount, hold_ms: None, memo: "", metadata: "" }).encode(&mut command);
+        command
+    }
+
+    #[test]
+    fn whoever_joined_what_is_queued_has_an_answer_by_their_own_deadline() {
+        let now = |mono_us| Now { mono_us, wall_us: 1_700_000_000_000_000 + mono_us };
+        let options = Options::default();
+        let machine = Machine::new(&options.cell, 1);
+        let archive = DiskArchive::open(Arc::new(SimDisk::new()), 0, archive::Options::default()).unwrap();
+        let mut cell: Cell<u64, ()> = Cell::new(options, machine, archive, now(0));
+        cell.claim(now(0));
+        for (who, deadline_us) in [(1, 100), (2, 50)] {
+            cell.submit(Write { command: transfer("k"), deadline_us, waits_for_end: true }, who, now(1)).unwrap();
+        }
+        cell.expire(now(49));
+        assert_eq!(cell.take_replies().collect::<Vec<_>>(), []);
+        cell.expire(now(50));
+        assert_eq!(cell.take_replies().collect::<Vec<_>>(), [(2, Reply::Uncertain)], "the other still waits");
+        cell.expire(now(100));
+        assert_eq!(cell.take_replies().collect::<Vec<_>>(), [(1, Reply::Rejected(Rejected::DeadlineExceeded))]);
+    }
 
     #[test]
     fn principal_and_key_do_not_run_into_each_other() {
