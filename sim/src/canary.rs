@@ -27,11 +27,25 @@ pub enum Canary {
     IgnoreSyncError,
     /// A restart cuts the newest entry off the log although it was acknowledged.
     CutAckedEntry,
+    /// A restart takes what was being tried for not done.
+    ForgottenIsNotDone,
+    /// A call is sent again without its key.
+    ResendWithoutKey,
+    /// A receiver that knows nothing of a key is taken to say that it will never do it.
+    UnknownIsNotDone,
+    /// The key of a call is forgotten as soon as it has ended.
+    ForgetEnds,
+    /// The bound after which a way out is taken reaches the log too short.
+    EarlyWayOut,
+    /// A call is undone before anybody is in doubt about it.
+    BlindCompensation,
+    /// Retries are made although their budget is empty.
+    BudgetNotWithdrawn,
 }
 
 impl Canary {
     /// All of them, with the number of seeds within which each must be found.
-    pub const ALL: [(Self, u64); 11] = [
+    pub const ALL: [(Self, u64); 18] = [
         (Self::SkipSync, 20),
         (Self::AnswerBeforeDurable, 20),
         (Self::ForgetKeys, 20),
@@ -43,6 +57,13 @@ impl Canary {
         (Self::SwapAnswers, 5),
         (Self::IgnoreSyncError, 40),
         (Self::CutAckedEntry, 20),
+        (Self::ForgottenIsNotDone, 20),
+        (Self::ResendWithoutKey, 20),
+        (Self::UnknownIsNotDone, 100),
+        (Self::ForgetEnds, 20),
+        (Self::EarlyWayOut, 20),
+        (Self::BlindCompensation, 10),
+        (Self::BudgetNotWithdrawn, 20),
     ];
 
     /// The name on the command line.
@@ -59,6 +80,13 @@ impl Canary {
             Self::SwapAnswers => "swap-answers",
             Self::IgnoreSyncError => "ignore-sync-error",
             Self::CutAckedEntry => "cut-acked-entry",
+            Self::ForgottenIsNotDone => "forgotten-is-not-done",
+            Self::ResendWithoutKey => "resend-without-key",
+            Self::UnknownIsNotDone => "unknown-is-not-done",
+            Self::ForgetEnds => "forget-ends",
+            Self::EarlyWayOut => "early-way-out",
+            Self::BlindCompensation => "blind-compensation",
+            Self::BudgetNotWithdrawn => "budget-not-withdrawn",
         }
     }
 

@@ -2,9 +2,11 @@
 
 use cell::{Account, Answer, Level, Part, ReadError, Reply};
 use hashbrown::HashMap;
-use machine::{Body, Code, Fault, MemoryArchive, Record};
-use words::{Fingerprint, Position};
+use machine::{Body, Code, Entry, Fault, MemoryArchive, Record};
+use words::{Fingerprint, Position, Stamp};
 
+use crate::calls::{CallsMade, When};
+use crate::report::Outcome;
 use crate::witness::Witness;
 
 /// An entry as the log acknowledged it, or as a restart found it.
@@ -60,21 +62,40 @@ pub(crate) struct Ledger {
     pub(crate) not_done: Vec<(String, Fingerprint)>,
     /// The server's digest after each entry.
     pub(crate) digests: HashMap<u64, u64>,
+    /// The first answer that came too late, if one did.
+    pub(crate) late: Option<String>,
+    /// Durable calls, as they were outside the log.
+    pub(crate) calls_made: CallsMade,
     /// Whether the wall clock was allowed to jump across a restart, so that timers may be early.
     pub(crate) clock_was_rebased: bool,
 }
 
 impl Ledger {
     /// The first thing that is wrong, if anything is.
-    pub(crate) fn judge(&self) -> Result<(), String> {
+    pub(crate) fn judge(&self, outcome: &mut Outcome) -> Result<(), String> {
         let witness = Witness::replay(self)?;
+        outcome.calls = witness.calls.count(&self.calls_made);
+        outcome.sometimes.attempt_unreported |= witness.attempt_unreported;
         self.check_answers(&witness)?;
         self.check_real_time()?;
-        self.check_once(&witness)
+        self.check_once(&witness)?;
+        witness.calls.judge(&self.calls_made, &|index| self.when(index), self.clock_was_rebased)?;
+        self.late.clone().map_or(Ok(()), Err)
+    }
+
+    /// When an entry began, by the log and in true time.
+    fn when(&self, index: u64) -> When {
+        let logged = usize::try_from(index).ok().and_then(|index| index.checked_sub(1)).and_then(|at| self.log.get(at));
+        let stamp =
+            logged.and_then(|logged| Entry::decode(&logged.entry).ok()).map_or(Stamp::ZERO, |entry| entry.stamp);
+        When { index, stamp, time_us: logged.map_or(0, |logged| logged.begun_us) }
     }
 
     fn check_answers(&self, witness: &Witness) -> Result<(), String> {
         for answered in &self.answered {
+            if matches!(answered.reply, Reply::Pending { .. }) && !witness.calls.knows(&answered.key) {
+                return Err(format!("`{}` was answered as accepted, and the log knows no such call", answered.key));
+            }
             let Reply::Decided(decided) = &answered.reply else { continue };
             let wrong = |what: String| Err(format!("the answer to `{}` at {}: {what}", answered.key, decided.seen));
             if let Err(what) = check_parts(&decided.answer, &witness.archive) {
@@ -89,6 +110,9 @@ impl Ledger {
                     let record = Record::decode(bytes).map_err(|error| error.to_string())?;
                     if record.key != answered.key {
                         return wrong(format!("is that of `{}`", record.key));
+                    }
+                    if matches!(record.body, Body::CallAccepted(_)) {
+                        return wrong("is no end".to_owned());
                     }
                     let is_bar = matches!(record.body, Body::Barred);
                     if !answered.is_settle && (is_bar || record.fingerprint != answered.fingerprint) {

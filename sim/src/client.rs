@@ -2,11 +2,16 @@
 
 use cell::Level;
 use fastrand::Rng;
-use machine::{BatchEncoder, BatchMode, Op, OpenAccount, Order, encode_head};
+use machine::{BatchEncoder, BatchMode, CallOrder, Doubt, Op, OpenAccount, Order, Resolved, WayOut, encode_head};
 use words::{Amount, Position, Stamp, TransferId};
+
+use crate::calls::Promise;
 
 /// How many accounts the world has beside the outside world.
 pub(crate) const ACCOUNTS: u64 = 6;
+
+/// How many durable calls a client remembers, to ask for them again.
+const REMEMBERED: usize = 6;
 
 /// One operation of a client, over all its attempts.
 #[derive(Clone, Debug)]
@@ -19,6 +24,12 @@ pub(crate) struct Call {
     pub(crate) settling: bool,
     /// Whether each attempt so far was answered, and answered as certainly not done.
     pub(crate) certainly_not_done: bool,
+    /// Whether the client waits for the end of what is accepted first.
+    pub(crate) waits_for_end: bool,
+    /// What it was promised, if it is a durable call.
+    pub(crate) promise: Option<Promise>,
+    /// Under which number its first attempt was asked; `None` = it is new.
+    pub(crate) again: Option<u64>,
 }
 
 /// What kind of operation, for what the client learns from its answer.
@@ -31,6 +42,8 @@ pub(crate) enum Kind {
     Batch,
     Stream,
     Settle,
+    Durable,
+    Resolve,
 }
 
 /// What a client asks to read.
@@ -45,6 +58,8 @@ pub(crate) struct ReadCall {
 pub(crate) enum Action {
     Write(Call),
     Read(ReadCall),
+    /// To look whether a call waits for a person.
+    Resolve,
 }
 
 /// A client's memory.
@@ -56,6 +71,13 @@ pub(crate) struct Client {
     /// Transfers it has heard of, newest last.
     transfers: Vec<TransferId>,
     last_key: Option<String>,
+    /// Durable calls it asked for, newest last.
+    durable: Vec<Call>,
+    /// Of 100 things it does, how many are durable calls; 0 in a world without them.
+    calls_percent: u32,
+    receivers: u64,
+    /// How much shorter the bounds of its calls are than it was promised: 1, unless something errs.
+    pub(crate) bound_divisor: u64,
     /// The newest position in any answer: its session.
     pub(crate) seen: Position,
 }
@@ -65,8 +87,19 @@ pub(crate) fn account_name(n: u64) -> String {
 }
 
 impl Client {
-    pub(crate) fn new(id: usize, rng: Rng) -> Self {
-        Self { id, rng, made: 0, transfers: Vec::new(), last_key: None, seen: Position::START }
+    pub(crate) fn new(id: usize, rng: Rng, calls_percent: u32, receivers: u64) -> Self {
+        Self {
+            id,
+            rng,
+            made: 0,
+            transfers: Vec::new(),
+            last_key: None,
+            durable: Vec::new(),
+            calls_percent,
+            receivers,
+            bound_divisor: 1,
+            seen: Position::START,
+        }
     }
 
     pub(crate) fn think_us(&mut self) -> u64 {
@@ -97,6 +130,13 @@ impl Client {
     }
 
     pub(crate) fn next(&mut self) -> Action {
+        if self.calls_percent > 0 && self.rng.u32(0..100) < self.calls_percent {
+            return match self.rng.u32(0..20) {
+                0..3 => self.ask_again(),
+                3 => Action::Resolve,
+                _ => self.durable(),
+            };
+        }
         match self.rng.u32(0..100) {
             0..8 => Action::Read(ReadCall { account: self.rng.u64(0..=ACCOUNTS), level: Level::Linearizable }),
             8..12 => Action::Read(ReadCall { account: self.rng.u64(0..=ACCOUNTS), level: Level::Session(self.seen) }),
@@ -126,7 +166,69 @@ impl Client {
             attempts: 0,
             settling: false,
             certainly_not_done: true,
+            waits_for_end: true,
+            promise: None,
+            again: None,
         })
+    }
+
+    /// A durable call of any kind.
+    fn durable(&mut self) -> Action {
+        let key = self.new_key();
+        let rng = &mut self.rng;
+        let doubt = [Doubt::Probe, Doubt::Resend, Doubt::Compensate, Doubt::Escalate][rng.usize(..4)];
+        let way_out = [WayOut::Escalate, WayOut::Compensate, WayOut::Cancel][rng.usize(..3)];
+        let can_compensate = doubt == Doubt::Compensate || rng.bool();
+        let uncertain_ms_max = rng.u64(1_000..4_000);
+        let promise = Promise { doubt, uncertain_ms_max };
+        let order = CallOrder {
+            method: "POST",
+            url: &format!("http://receiver-{}", rng.u64(..self.receivers)),
+            headers: "",
+            body: b"{}",
+            deadline_ms: rng.u64(50..3_000),
+            tries_max: rng.u32(1..5),
+            persistent: rng.bool(),
+            doubt,
+            probe: if doubt == Doubt::Probe { "{}" } else { "" },
+            compensation: if can_compensate { "{}" } else { "" },
+            uncertain_ms_max: uncertain_ms_max / self.bound_divisor,
+            way_out,
+        };
+        let op = op_bytes(&Op::Call(order));
+        let waits_for_end = self.rng.u32(0..10) > 2;
+        let Action::Write(call) = self.call(key, Kind::Durable, &op) else { unreachable!("a call is a write") };
+        Action::Write(Call { promise: Some(promise), waits_for_end, ..call })
+    }
+
+    /// Asks for a call again, under its key: for its end, or to hear the first answer again.
+    fn ask_again(&mut self) -> Action {
+        let Some(call) = self.rng.choice(&self.durable).cloned() else { return self.durable() };
+        Action::Write(Call { attempts: 0, waits_for_end: self.rng.bool(), ..call })
+    }
+
+    /// Remembers a call that it asked for, under the number of its first attempt.
+    pub(crate) fn remember(&mut self, id: u64, call: &Call) {
+        if self.durable.iter().any(|known| known.key == call.key) {
+            return;
+        }
+        self.durable.push(Call { again: Some(id), ..call.clone() });
+        if self.durable.len() > REMEMBERED {
+            self.durable.remove(0);
+        }
+    }
+
+    /// Will never ask for it again.
+    pub(crate) fn forget(&mut self, key: &str) {
+        self.durable.retain(|call| call.key != key);
+    }
+
+    /// A person's word on what became of a call.
+    pub(crate) fn resolve(&mut self, call: u64) -> Action {
+        let key = self.new_key();
+        let committed = self.rng.bool();
+        let resolved = Resolved { call, committed, by: "ann", note: "asked them" };
+        self.call(key, Kind::Resolve, &op_bytes(&Op::Resolve(resolved)))
     }
 
     fn open(&mut self) -> Action {
@@ -211,7 +313,7 @@ impl Call {
     /// The settle of the same key, for when time has run out.
     pub(crate) fn to_settle(&self) -> Self {
         let command = encode(&self.key, &op_bytes(&Op::Settle));
-        Self { command, kind: Kind::Settle, settling: true, attempts: 0, ..self.clone() }
+        Self { command, kind: Kind::Settle, settling: true, attempts: 0, waits_for_end: true, ..self.clone() }
     }
 }
 

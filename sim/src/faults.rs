@@ -33,11 +33,33 @@ pub enum Fault {
     DieInHouseWork,
     /// A client asks the same thing twice at once.
     DuplicateClient,
+    /// A durable call's request is lost on its way to the receiver.
+    CallLost,
+    /// A receiver did what it was asked, and its answer is lost.
+    AnswerLost,
+    /// Something between outbox and receiver sends a request again.
+    CallRepeated,
+    /// A request to a receiver, or its answer, takes much longer, and others overtake it.
+    CallDelayed,
+    /// A receiver is down for a while.
+    ReceiverDown,
+    /// A receiver is down all the time.
+    ReceiverGone,
+    /// A receiver takes long to do what it is asked.
+    ReceiverSlow,
+    /// A receiver says that it is still at it.
+    ReceiverBusy,
+    /// A receiver turns a request away before it did anything.
+    ReceiverSheds,
+    /// A receiver restarts, and loses what it had not committed.
+    ReceiverRestart,
+    /// The outbox never tells what came of an attempt.
+    ResultForgotten,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 25] = [
         Self::RequestLost,
         Self::ReplyLost,
         Self::Duplicated,
@@ -52,6 +74,17 @@ impl Fault {
         Self::SlowSync,
         Self::DieInHouseWork,
         Self::DuplicateClient,
+        Self::CallLost,
+        Self::AnswerLost,
+        Self::CallRepeated,
+        Self::CallDelayed,
+        Self::ReceiverDown,
+        Self::ReceiverGone,
+        Self::ReceiverSlow,
+        Self::ReceiverBusy,
+        Self::ReceiverSheds,
+        Self::ReceiverRestart,
+        Self::ResultForgotten,
     ];
 
     /// Its name in reports.
@@ -71,6 +104,17 @@ impl Fault {
             Self::SlowSync => "slow sync",
             Self::DieInHouseWork => "died in house-keeping",
             Self::DuplicateClient => "duplicate client",
+            Self::CallLost => "call lost",
+            Self::AnswerLost => "call's answer lost",
+            Self::CallRepeated => "call repeated",
+            Self::CallDelayed => "call delayed",
+            Self::ReceiverDown => "receiver down",
+            Self::ReceiverGone => "receiver gone",
+            Self::ReceiverSlow => "receiver slow",
+            Self::ReceiverBusy => "receiver busy",
+            Self::ReceiverSheds => "receiver sheds",
+            Self::ReceiverRestart => "receiver restarts",
+            Self::ResultForgotten => "result forgotten",
         }
     }
 

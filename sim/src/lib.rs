@@ -1,20 +1,24 @@
-//! The simulator: the real machine, cell, log and archive over a simulated disk, clock, network and clients.
+//! The simulator: the real machine, cell, log and archive over a simulated disk, clock, network, clients and receivers.
 //!
 //! One thread, one heap of events ordered by (time, sequence), one random stream per concern: the same seed gives the
 //! same trace, byte for byte. Each seed draws which faults exist (after Groce et al., "Swarm Testing", 2012), lets them
 //! act, then heals and requires that everything comes to a definite end.
 
+mod calls;
 mod canary;
 mod check;
 mod client;
 mod faults;
 mod node;
+mod outbox;
 mod planted;
+mod receiver;
 mod report;
 mod trace;
 mod witness;
 mod world;
 
+pub use calls::CallCounts;
 pub use canary::Canary;
 pub use faults::{Fault, FaultCounts};
 pub use report::{Outcome, Summary};

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cell::{Cell, House, HouseWork, Now, Options, ReadReply, Rejected, Reply, recover};
+use cell::{Cell, House, HouseWork, Now, Options, ReadReply, Rejected, Reply, Work, recover};
 use disk::{Disk, SimDisk};
 use log::{Append, Log, Upkeep};
 use log_file::{LogFile, LogOptions};
 use words::Position;
 
 use crate::canary::Canary;
-use crate::planted::{CutTail, SkipLast, SkipSync};
+use crate::planted::{CutTail, SkipLast, SkipSync, forgotten_is_not_done};
 
 /// A server between two crashes.
 pub(crate) struct Node {
@@ -32,6 +32,8 @@ pub(crate) struct Pumped {
     pub(crate) reads: Vec<(u64, ReadReply)>,
     pub(crate) append_begun: bool,
     pub(crate) applied: Vec<(Position, u64)>,
+    /// What is to be done outside now.
+    pub(crate) work: Vec<Work>,
 }
 
 pub(crate) fn options() -> Options {
@@ -55,7 +57,10 @@ impl Node {
             Some(Canary::SkipSync) => Arc::new(SkipSync(real)),
             _ => real,
         };
-        let options = options();
+        let mut options = options();
+        if canary == Some(Canary::ForgetEnds) {
+            options.key_retention_ms = 50;
+        }
         if canary == Some(Canary::CutAckedEntry) {
             CutTail::cut(&disk, &options)?;
         }
@@ -78,7 +83,10 @@ impl Node {
             let upto = cell.archive().sealed_upto();
             cell.archive_mut().forget_names_before(upto);
         }
-        let claim = cell.claim(now);
+        let mut claim = cell.claim(now);
+        if canary == Some(Canary::ForgottenIsNotDone) {
+            claim = forgotten_is_not_done(&cell, &claim);
+        }
         let house = House::new(disk, name);
         Ok(Self {
             cell,
@@ -94,6 +102,7 @@ impl Node {
     /// Does what can be done at once: applies what is durable, begins the next append, answers.
     pub(crate) fn pump(&mut self, now: Now, true_us: u64, answer_early: bool) -> Result<Pumped, String> {
         let mut pumped = Pumped::default();
+        self.cell.wake_pending(now);
         loop {
             while self.cell.apply_next().map_err(|fault| chain(&fault))? {
                 pumped.applied.push((self.cell.machine().position(), self.cell.machine().digest()));
@@ -117,6 +126,7 @@ impl Node {
             }
             self.appending = Some((entry, true_us));
         }
+        pumped.work.extend(self.cell.take_work());
         pumped.replies.extend(self.cell.take_replies());
         pumped.reads = self.cell.wake_reads(now).map_err(|fault| chain(&fault))?;
         Ok(pumped)

@@ -4,11 +4,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use cell::Options;
+use cell::{Cell, Options};
 use disk::{Disk, File, Mode};
 use log::{Append, Capabilities, Log, LogError, Rejected, Stored};
-use machine::{Entry, EntryEncoder};
-use words::Position;
+use machine::{CallView, Entry, EntryEncoder, Finding, Op, Tried, encode_head};
+use words::{Position, Stamp};
 
 /// A disk that says an append to the log is synced and has not done it.
 #[derive(Debug)]
@@ -120,6 +120,40 @@ impl<L: Log> Log for SkipLast<'_, L> {
     fn has_room(&mut self) -> Result<(), Rejected> {
         self.log.has_room()
     }
+}
+
+/// The claim, with word before it that what was being tried was not done.
+pub(crate) fn forgotten_is_not_done(cell: &Cell<u64, u64>, claim: &[u8]) -> Vec<u8> {
+    let claim = Entry::decode(claim).expect("the cell encoded it");
+    let mut encoder = EntryEncoder::default();
+    let records = machine::Archive::next_ordinal(cell.archive());
+    let open = (0..records).filter_map(|call| cell.machine().call(call));
+    for CallView { call, attempt, .. } in open.filter(|view| view.next_attempt.is_none() && !view.is_escalated) {
+        let op = Op::Tried(Tried {
+            call,
+            attempt,
+            finding: Finding::NotDone,
+            evidence: "",
+            tries: 0,
+            status: 0,
+            content_type: "",
+            body: b"",
+            is_cut: false,
+            retry_after_ms: 0,
+        });
+        encoder.push(&encode(Stamp::ZERO, &op));
+    }
+    for command in claim.commands().flatten() {
+        encoder.push(&encode(command.expires, &command.op));
+    }
+    encoder.finish(claim.stamp)
+}
+
+fn encode(expires: Stamp, op: &Op<'_>) -> Vec<u8> {
+    let mut command = Vec::new();
+    encode_head(&mut command, expires, "", "");
+    op.encode(&mut command);
+    command
 }
 
 /// Zeroes the newest frame of the log, as a recovery would that takes it for a torn one.

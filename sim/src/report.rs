@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::calls::CallCounts;
 use crate::faults::{Fault, FaultCounts};
 
 /// What one seed came to.
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub restarts: u64,
     /// Simulated time, in microseconds.
     pub simulated_us: u64,
+    /// Durable calls, by how they came out.
+    pub calls: CallCounts,
     /// Faults that acted.
     pub faults: FaultCounts,
     /// Situations that at least one run must reach.
@@ -56,37 +59,57 @@ pub struct Sometimes {
     pub batch_refused: bool,
     /// A read of the past was answered.
     pub read_the_past: bool,
+    /// A call was accepted and its end was not waited for.
+    pub left_pending: bool,
+    /// A receiver was asked to do something.
+    pub called: bool,
+    /// It was asked again, under the same key.
+    pub resent: bool,
+    /// It was asked what became of it.
+    pub probed: bool,
+    /// It was asked to undo it.
+    pub compensating: bool,
+    /// A try that certainly did nothing was made again within its attempt.
+    pub retried: bool,
+    /// A leader was lost while it tried something.
+    pub claimed_while_trying: bool,
+    /// An attempt was given up that nobody had reported.
+    pub attempt_unreported: bool,
+    /// A request came late to a receiver that had barred its key.
+    pub late_after_bar: bool,
 }
 
 impl Sometimes {
-    fn all(&self) -> [(&'static str, bool); 11] {
+    fn all(&mut self) -> [(&'static str, &mut bool); 20] {
         [
-            ("replayed after loss", self.replayed_after_loss),
-            ("joined", self.joined),
-            ("barred", self.barred),
-            ("settled as committed", self.settled_as_committed),
-            ("hold expired", self.hold_expired),
-            ("restarted from a checkpoint", self.restarted_from_checkpoint),
-            ("crashed in an append", self.crashed_in_append),
-            ("turned away for want of room", self.turned_away_full),
-            ("left uncertain", self.left_uncertain),
-            ("atomic batch refused", self.batch_refused),
-            ("read the past", self.read_the_past),
+            ("replayed after loss", &mut self.replayed_after_loss),
+            ("joined", &mut self.joined),
+            ("barred", &mut self.barred),
+            ("settled as committed", &mut self.settled_as_committed),
+            ("hold expired", &mut self.hold_expired),
+            ("restarted from a checkpoint", &mut self.restarted_from_checkpoint),
+            ("crashed in an append", &mut self.crashed_in_append),
+            ("turned away for want of room", &mut self.turned_away_full),
+            ("left uncertain", &mut self.left_uncertain),
+            ("atomic batch refused", &mut self.batch_refused),
+            ("read the past", &mut self.read_the_past),
+            ("left pending", &mut self.left_pending),
+            ("called", &mut self.called),
+            ("resent", &mut self.resent),
+            ("probed", &mut self.probed),
+            ("compensating", &mut self.compensating),
+            ("retried", &mut self.retried),
+            ("claimed while trying", &mut self.claimed_while_trying),
+            ("attempt unreported", &mut self.attempt_unreported),
+            ("late after a bar", &mut self.late_after_bar),
         ]
     }
 
     fn merge(&mut self, other: &Self) {
-        self.replayed_after_loss |= other.replayed_after_loss;
-        self.joined |= other.joined;
-        self.barred |= other.barred;
-        self.settled_as_committed |= other.settled_as_committed;
-        self.hold_expired |= other.hold_expired;
-        self.restarted_from_checkpoint |= other.restarted_from_checkpoint;
-        self.crashed_in_append |= other.crashed_in_append;
-        self.turned_away_full |= other.turned_away_full;
-        self.left_uncertain |= other.left_uncertain;
-        self.batch_refused |= other.batch_refused;
-        self.read_the_past |= other.read_the_past;
+        let mut other = *other;
+        for ((_, hit), (_, other)) in self.all().into_iter().zip(other.all()) {
+            *hit |= *other;
+        }
     }
 }
 
@@ -110,6 +133,7 @@ impl Summary {
         self.total.entries += outcome.entries;
         self.total.restarts += outcome.restarts;
         self.total.simulated_us += outcome.simulated_us;
+        self.total.calls.add(&outcome.calls);
         self.total.faults.add(&outcome.faults);
         self.total.sometimes.merge(&outcome.sometimes);
         if let Some(violation) = &outcome.violation {
@@ -119,7 +143,11 @@ impl Summary {
 
     /// Situations that no seed reached.
     pub fn never(&self) -> Vec<&'static str> {
-        self.total.sometimes.all().into_iter().filter(|(_, hit)| !hit).map(|(name, _)| name).collect()
+        let mut sometimes = self.total.sometimes;
+        let missed = sometimes.all().into_iter().filter(|(_, hit)| !**hit).map(|(name, _)| name);
+        let calls = &self.total.calls;
+        let ends = CallCounts::ENDS.iter().zip(calls.ends).filter(|(_, n)| *n == 0).map(|(end, _)| end.as_str());
+        missed.chain(ends).chain((calls.escalated == 0).then_some("left to a person")).collect()
     }
 }
 
@@ -130,6 +158,13 @@ impl fmt::Display for Summary {
         writeln!(f, "operations       {} and {} reads", total.operations, total.reads)?;
         writeln!(f, "log entries      {}", total.entries)?;
         writeln!(f, "restarts         {}", total.restarts)?;
+        let calls = &total.calls;
+        writeln!(f, "calls            {}: {} requests, {} retries", calls.accepted, calls.requests, calls.retries)?;
+        for (end, n) in CallCounts::ENDS.iter().zip(calls.ends) {
+            writeln!(f, "  {:<22} {n}", end.as_str())?;
+        }
+        writeln!(f, "  {:<22} {}", "left to a person", calls.escalated)?;
+        writeln!(f, "  {:<22} {}", "assumed not done, done", calls.done_all_the_same)?;
         writeln!(f, "simulated time   {:.0} s", total.simulated_us as f64 / 1e6)?;
         writeln!(f, "faults")?;
         for fault in Fault::ALL {

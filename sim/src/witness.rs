@@ -1,9 +1,10 @@
 //! The witness: another machine that applies the same log and tells what each answer should have been.
 
 use hashbrown::HashMap;
-use machine::{Applied, Archive, Body, Event, Machine, MemoryArchive, Record};
+use machine::{Applied, Archive, Body, Entry, Event, Machine, MemoryArchive, Op, Record};
 use words::{CellName, Fingerprint, Stamp};
 
+use crate::calls::{CallLog, When};
 use crate::check::{Ledger, ReadSeen};
 
 /// What the log says of a key.
@@ -12,6 +13,8 @@ pub(crate) struct Decision {
     pub(crate) index: u64,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) is_bar: bool,
+    /// Accepted, and its end still to come.
+    pub(crate) is_pending: bool,
 }
 
 /// A replayed log.
@@ -19,6 +22,9 @@ pub(crate) struct Decision {
 pub(crate) struct Witness {
     pub(crate) archive: MemoryArchive,
     pub(crate) by_key: HashMap<String, Decision>,
+    pub(crate) calls: CallLog,
+    /// An attempt was given up although its leader still led.
+    pub(crate) attempt_unreported: bool,
 }
 
 struct Replay<'a> {
@@ -26,6 +32,8 @@ struct Replay<'a> {
     machine: Machine,
     archive: MemoryArchive,
     by_key: HashMap<String, Decision>,
+    calls: CallLog,
+    attempt_unreported: bool,
     held: HashMap<u128, (u64, u64)>,
 }
 
@@ -39,6 +47,8 @@ impl Witness {
             machine: Machine::new(&cell, 7),
             archive: MemoryArchive::default(),
             by_key: HashMap::new(),
+            calls: CallLog::default(),
+            attempt_unreported: false,
             held: HashMap::new(),
         };
         let mut reads: Vec<&ReadSeen> = ledger.reads.iter().collect();
@@ -63,7 +73,8 @@ impl Witness {
         if let Some(read) = reads.next() {
             return Err(format!("a read of `{}` saw entry {}, which is not in the log", read.account, read.position));
         }
-        Ok(Self { archive: replay.archive, by_key: replay.by_key })
+        let Replay { archive, by_key, calls, attempt_unreported, .. } = replay;
+        Ok(Self { archive, by_key, calls, attempt_unreported })
     }
 }
 
@@ -93,12 +104,13 @@ impl Replay<'_> {
         let mut bytes = Vec::new();
         self.archive.read(ordinal, &mut |record| bytes.extend_from_slice(record)).map_err(|fault| fault.to_string())?;
         let record = Record::decode(&bytes).map_err(|error| error.to_string())?;
+        let when = When { index, stamp: record.stamp, time_us: begun_us };
+        self.calls.note(ordinal, when, &record)?;
         if !record.key.is_empty() {
-            let is_bar = matches!(record.body, Body::Barred);
-            let decision = Decision { index, fingerprint: record.fingerprint, is_bar };
-            if let Some(first) = self.by_key.insert(record.key.to_owned(), decision) {
-                return Err(format!("`{}` was decided twice, in entries {} and {index}", record.key, first.index));
-            }
+            self.note_decision(&record, index)?;
+        }
+        if let Body::CallTried(tried) = record.body {
+            self.attempt_unreported |= tried.evidence.starts_with("whoever tried") && !self.is_claim(index);
         }
         let Body::Moved(moved) = record.body else { return Ok(()) };
         let id = u128::from_be_bytes(moved.transfer.to_bytes());
@@ -121,6 +133,28 @@ impl Replay<'_> {
             Event::Posted | Event::Reversal => {}
         }
         Ok(())
+    }
+
+    /// Each key is decided once: at once, or accepted first and ended later.
+    fn note_decision(&mut self, record: &Record<'_>, index: u64) -> Result<(), String> {
+        let is_bar = matches!(record.body, Body::Barred);
+        let is_pending = matches!(record.body, Body::CallAccepted(_));
+        let fingerprint = record.fingerprint;
+        let Some(first) = self.by_key.get_mut(record.key) else {
+            let decision = Decision { index, fingerprint, is_bar, is_pending };
+            self.by_key.insert(record.key.to_owned(), decision);
+            return Ok(());
+        };
+        let is_end = matches!(record.body, Body::CallEnded(_)) && first.fingerprint == fingerprint;
+        if is_end && std::mem::take(&mut first.is_pending) {
+            return Ok(());
+        }
+        Err(format!("`{}` was decided twice, in entries {} and {index}", record.key, first.index))
+    }
+
+    fn is_claim(&self, index: u64) -> bool {
+        let entry = Entry::decode(&self.ledger.log[index as usize - 1].entry).expect("it was applied");
+        entry.commands().flatten().any(|command| matches!(command.op, Op::Claim { .. }))
     }
 
     fn check_read(&self, read: &ReadSeen) -> Result<(), String> {

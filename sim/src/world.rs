@@ -2,10 +2,11 @@
 
 mod clients;
 mod disasters;
+mod outside;
 mod server;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use cell::{Now, ReadReply, Reply};
 use disk::SimDisk;
@@ -17,11 +18,19 @@ use crate::check::Ledger;
 use crate::client::{Call, Client, ReadCall};
 use crate::faults::{Fault, Swarm};
 use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::receiver::Receiver;
 use crate::report::Outcome;
 use crate::trace::Trace;
+use outside::{Flight, Outside, RECEIVERS};
+use server::Patience;
 
 /// 2026-01-01T00:00:00Z, when simulated time begins, in microseconds since 1970.
 const EPOCH_US: u64 = 1_767_225_600_000_000;
+
+/// How much longer a world with durable calls may take to come to an end: a deadline, an attempt that was lost, its report,
+/// and twice the longest bound.
+const CALLS_HEALING_US: u64 = 50_000_000;
 
 /// What a run is to do.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +41,7 @@ pub struct Settings {
     pub clients: usize,
     /// For how long faults act, in microseconds of simulated time. Default 20 s.
     pub faulty_us: u64,
-    /// How long everything has to come to an end after that. Default 10 s.
+    /// How long everything has to come to an end after that. Default 10 s; durable calls have their bounds on top.
     pub healing_us: u64,
     /// A planted bug.
     pub canary: Option<Canary>,
@@ -52,10 +61,10 @@ pub fn run(settings: Settings) -> Outcome {
     let mut world = World::new(settings);
     let mut result = world.live();
     if result.is_ok() {
-        result = world.finish();
-    }
-    if result.is_ok() {
-        result = world.ledger.judge();
+        // What is wrong says more than what did not come to an end.
+        let finished = world.finish();
+        world.close_receivers();
+        result = world.ledger.judge(&mut world.outcome).and(finished);
     }
     world.outcome.violation = result.err();
     world.outcome.faults = world.swarm.counts;
@@ -79,6 +88,7 @@ enum Event {
     Restart,
     Room,
     Heal,
+    Outside(Outside),
 }
 
 /// A request on its way, and who waits for it.
@@ -92,7 +102,7 @@ struct Request {
 
 #[derive(Clone, Debug)]
 enum Payload {
-    Write { key: String, command: Vec<u8>, timeout_us: u64, is_settle: bool },
+    Write { key: String, command: Vec<u8>, timeout_us: u64, is_settle: bool, waits_for_end: bool },
     Read(ReadCall),
 }
 
@@ -131,6 +141,14 @@ struct World {
     requests: HashMap<u64, Request>,
     messages: HashMap<u64, Message>,
     next_id: u64,
+    /// Whether durable calls are part of the workload.
+    has_calls: bool,
+    outside: Rng,
+    outbox: Outbox,
+    receivers: Vec<Receiver>,
+    flights: BTreeMap<u64, Flight>,
+    /// Who waits for an answer of this life, and until when.
+    waits: HashMap<u64, Patience>,
     ledger: Ledger,
     last_read: HashMap<u64, ReadReply>,
     /// When the append began that a crash cut short: a restart may find it done.
@@ -149,13 +167,24 @@ impl World {
         if drift_ppm != 0 {
             swarm.counts.note(Fault::ClockDrift);
         }
+        let (network, chance, disk_rng) = (stream(), stream(), stream());
+        let clients: Vec<_> = (0..settings.clients).map(|_| stream()).collect();
+        let mut outside = stream();
+        let has_calls = outside.bool();
+        let calls_percent = if has_calls { outside.u32(10..50) } else { 0 };
+        let bound_divisor = if settings.canary == Some(Canary::EarlyWayOut) { 3 } else { 1 };
+        let client = |(id, rng)| {
+            let mut client = Client::new(id, rng, calls_percent, RECEIVERS as u64);
+            client.bound_divisor = bound_divisor;
+            (client, Doing::Nothing)
+        };
         Self {
             time_us: 0,
             sequence: 0,
             heap: BinaryHeap::new(),
-            network: stream(),
-            chance: stream(),
-            disk_rng: stream(),
+            network,
+            chance,
+            disk_rng,
             disk: SimDisk::new(),
             node: None,
             life: 0,
@@ -165,10 +194,16 @@ impl World {
             wall_offset_us: 0,
             drift_ppm,
             swarm,
-            clients: (0..settings.clients).map(|id| (Client::new(id, stream()), Doing::Nothing)).collect(),
+            clients: clients.into_iter().enumerate().map(client).collect(),
             requests: HashMap::new(),
             messages: HashMap::new(),
             next_id: 1,
+            has_calls,
+            outside,
+            outbox: Outbox::new(RECEIVERS),
+            receivers: Vec::new(),
+            flights: BTreeMap::new(),
+            waits: HashMap::new(),
             ledger: Ledger::default(),
             last_read: HashMap::new(),
             lost_append_us: None,
@@ -180,13 +215,17 @@ impl World {
     }
 
     fn live(&mut self) -> Result<(), String> {
+        if self.has_calls {
+            self.open_receivers();
+        }
         self.start_node()?;
         for client in 0..self.settings.clients {
             self.after(client as u64 * 1_000, Event::Step { client });
         }
         self.after(200_000, Event::Disaster);
         self.after(self.settings.faulty_us, Event::Heal);
-        let end_us = self.settings.faulty_us + self.settings.healing_us;
+        let calls_us = if self.has_calls { CALLS_HEALING_US } else { 0 };
+        let end_us = self.settings.faulty_us + self.settings.healing_us + calls_us;
         while let Some(Reverse((time_us, _, event))) = self.heap.pop() {
             if time_us > end_us || (self.healed && self.is_quiet()) {
                 break;
@@ -209,12 +248,17 @@ impl World {
         if !node.cell.is_idle() {
             return Err("the server is not idle after healing".to_owned());
         }
+        if !self.outside_is_quiet() {
+            return Err(format!("{} calls are still open after healing", node.cell.machine().calls_len()));
+        }
+        self.check_nobody_waits();
         Ok(())
     }
 
     fn is_quiet(&self) -> bool {
         self.clients.iter().all(|(_, doing)| matches!(doing, Doing::Nothing))
             && self.node.as_ref().is_some_and(|node| node.cell.is_idle() && node.appending.is_none())
+            && self.outside_is_quiet()
     }
 
     fn handle(&mut self, event: Event) -> Result<(), String> {
@@ -227,8 +271,10 @@ impl World {
             Event::Room => self.disk.set_capacity(None),
             Event::Disaster => self.disaster(),
             Event::Restart => return self.start_node(),
+            Event::Outside(outside) if !outside.is_in_server() => return self.handle_outside(outside),
             _ if self.paused_until_us > self.time_us => self.at(self.paused_until_us, event),
             Event::ToServer { request } => return self.receive(request),
+            Event::Outside(outside) => return self.handle_outside(outside),
             Event::AppendEnd { life } if of_this_life(life) => return self.end_append(),
             Event::HouseEnd { life } if of_this_life(life) => return self.end_house_work(),
             Event::Poll { life } if of_this_life(life) => {

@@ -1,8 +1,8 @@
 //! The clients' side of the world: asking, waiting, asking again, and what an answer teaches.
 
-use cell::{Decided, Found, Part, ReadReply, Rejected, Reply};
+use cell::{Decided, Found, Level, Part, Query, Read, ReadReply, Rejected, Reply};
 use machine::{Body, Command, Record};
-use words::{Position, TransferId};
+use words::{Position, Stamp, TransferId};
 
 use super::{Doing, Event, Message, Payload, Request, World};
 use crate::canary::Canary;
@@ -20,12 +20,39 @@ impl World {
             return;
         }
         let action = client.next();
-        self.next_id += 1;
-        let call = self.next_id;
         match action {
-            Action::Write(state) => self.send_write(at, call, state),
+            Action::Write(state) => self.begin_write(at, state),
             Action::Read(read) => self.send_read(at, read),
+            Action::Resolve => match self.left_to_a_person() {
+                Some(call) => match self.clients[at].0.resolve(call) {
+                    Action::Write(state) => self.begin_write(at, state),
+                    Action::Read(_) | Action::Resolve => unreachable!("a decree is a write"),
+                },
+                None => self.rest(at),
+            },
         }
+    }
+
+    fn begin_write(&mut self, at: usize, state: Call) {
+        self.next_id += 1;
+        let call = state.again.unwrap_or(self.next_id);
+        if let Some(promise) = state.promise {
+            self.ledger.calls_made.promises.insert(state.key.clone(), promise);
+            self.clients[at].0.remember(call, &state);
+        }
+        self.send_write(at, call, state);
+    }
+
+    /// A call that waits for a person, as the list of uncertain ones has it.
+    fn left_to_a_person(&mut self) -> Option<u64> {
+        let now = self.now();
+        let node = self.node.as_mut().filter(|_| self.paused_until_us <= now.mono_us)?;
+        let query = Query::Uncertain { after: (Stamp::ZERO, 0), limit: 20 };
+        let read = Read { level: Level::Eventual, deadline_us: now.mono_us, query };
+        let (_, reply) = node.cell.read(read, 0, now).ok()??;
+        let Ok(Found::Uncertain(listed)) = reply.found else { return None };
+        let mut escalated = listed.iter().filter(|call| call.view.is_escalated);
+        escalated.next().map(|call| call.view.call)
     }
 
     pub(super) fn send_write(&mut self, at: usize, call: u64, mut state: Call) {
@@ -38,6 +65,7 @@ impl World {
                 command: state.command.clone(),
                 timeout_us: state.timeout_us,
                 is_settle: state.settling,
+                waits_for_end: state.waits_for_end,
             },
         );
         self.trace.line(
@@ -159,8 +187,11 @@ impl World {
             }
             Reply::Rejected(why) => {
                 self.outcome.sometimes.turned_away_full |= why == Rejected::StorageFull;
-                let gives_up = state.certainly_not_done && !state.settling && self.clients[at].0.chance(300);
+                let is_first = state.again.is_none();
+                let gives_up =
+                    is_first && state.certainly_not_done && !state.settling && self.clients[at].0.chance(300);
                 if gives_up && !state.key.is_empty() && !self.has_other_requests(call, id) {
+                    self.clients[at].0.forget(&state.key);
                     self.ledger.not_done.push((state.key, fingerprint));
                     self.clients[at].1 = Doing::Nothing;
                     self.rest(at);
@@ -169,7 +200,14 @@ impl World {
                 // Time passes before the next attempt: the time-out of this one fires it.
                 state.certainly_not_done &= true;
             }
-            Reply::Uncertain | Reply::Pending { .. } => {
+            Reply::Pending { .. } => {
+                self.trace.line(self.time_us, format_args!("client {at} hears that `{}` is accepted", state.key));
+                self.outcome.sometimes.left_pending = true;
+                self.outcome.operations += 1;
+                self.clients[at].1 = Doing::Nothing;
+                self.rest(at);
+            }
+            Reply::Uncertain => {
                 state.certainly_not_done = false;
                 self.outcome.sometimes.left_uncertain = true;
                 if let Doing::Write { state: current, .. } = &mut self.clients[at].1 {

@@ -19,7 +19,9 @@ impl World {
         } else if self.swarm.strikes(Fault::PowerCut, 120) {
             self.cut_power_in_append();
         } else if self.swarm.strikes(Fault::Pause, 100) {
-            self.paused_until_us = self.time_us + self.chance.u64(1_000..1_500_000);
+            let until_us = self.time_us + self.chance.u64(1_000..1_500_000);
+            // What is put off already waits for the later end.
+            self.paused_until_us = self.paused_until_us.max(until_us);
         } else if self.swarm.strikes(Fault::DiskFull, 80) {
             let used = self.disk.used_bytes();
             self.disk.set_capacity(Some(used + self.chance.u64(0..100_000)));
@@ -60,6 +62,7 @@ impl World {
             self.after(down_us, Event::Restart);
         }
         self.life += 1;
+        self.lose_outbox();
         self.house_is_busy = false;
         self.next_poll_us = u64::MAX;
         self.paused_until_us = 0;
@@ -135,6 +138,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.swarm.heal();
+        self.heal_receivers();
         self.disk.set_capacity(None);
         self.trace.line(self.time_us, format_args!("everything heals"));
     }

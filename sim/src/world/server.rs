@@ -12,13 +12,25 @@ use crate::client::account_name;
 use crate::faults::Fault;
 use crate::node::Pumped;
 
+/// How long after its deadline whoever waits may still have to wait, in microseconds: deadlines are looked at that often.
+const ANSWER_LATE_US_MAX: u64 = 6_000;
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// When it ends, in true time: the latest, if a request arrived more than once.
+    until_us: u64,
+    /// How many answers are owed.
+    owed: u32,
+}
+
 impl World {
     pub(super) fn receive(&mut self, id: u64) -> Result<(), String> {
         let now = self.now();
         let Some(request) = self.requests.get(&id).cloned() else { return Ok(()) };
         let Some(node) = &mut self.node else { return Ok(()) };
         match request.payload {
-            Payload::Write { key, command, timeout_us, is_settle } => {
+            Payload::Write { key, command, timeout_us, is_settle, waits_for_end } => {
                 let deadline_us = match self.settings.canary {
                     Some(Canary::ForgetDeadline) => u64::MAX / 2,
                     _ => now.mono_us + timeout_us,
@@ -35,8 +47,11 @@ impl World {
                         asked.keys.push(key);
                     }
                 }
+                let patience = self.waits.entry(id).or_insert(Patience { until_us: 0, owed: 0 });
+                patience.until_us = self.time_us + timeout_us;
+                patience.owed += 1;
                 node.cell
-                    .submit(Write { command, deadline_us, waits_for_end: true }, id, now)
+                    .submit(Write { command, deadline_us, waits_for_end }, id, now)
                     .map_err(|fault| fault.to_string())?;
             }
             Payload::Read(read) => {
@@ -64,6 +79,7 @@ impl World {
         let waits = node.cell.is_appending() || node.cell.has_waiting_reads();
         let is_full = node.cell.is_storage_full();
         let timer_us = node.cell.timer_due_in_us(now).filter(|_| !node.cell.is_appending() && !is_full);
+        let pending_us = node.cell.pending_due_in_us(now);
         let has_house_work = node.has_house_work();
         self.outcome.sometimes.hold_expired |= node.cell.status().counters.expired_holds > 0;
         if pumped.append_begun {
@@ -74,7 +90,8 @@ impl World {
             let delay_us = self.disk_rng.u64(500..20_000);
             self.after(delay_us, Event::HouseEnd { life });
         }
-        let poll_in_us = timer_us.map_or(u64::MAX, |due| due.max(1)).min(if waits {
+        let due_us = timer_us.into_iter().chain(pending_us).min();
+        let poll_in_us = due_us.map_or(u64::MAX, |due| due.max(1)).min(if waits {
             5_000
         } else if is_full {
             100_000
@@ -86,24 +103,56 @@ impl World {
             self.next_poll_us = poll_us;
             self.at(poll_us, Event::Poll { life });
         }
-        self.hand_out(pumped);
-        Ok(())
+        self.hand_out(pumped)
     }
 
-    pub(super) fn hand_out(&mut self, pumped: Pumped) {
+    pub(super) fn hand_out(&mut self, pumped: Pumped) -> Result<(), String> {
         for (position, digest) in pumped.applied {
             self.ledger.digests.insert(position.index, digest);
         }
         let mut replies = pumped.replies;
+        replies.retain(|(request, reply)| !self.is_report(*request, reply));
         if self.settings.canary == Some(Canary::SwapAnswers) && replies.len() > 1 {
             let (first, rest) = replies.split_first_mut().expect("there are two");
             std::mem::swap(&mut first.1, &mut rest[0].1);
         }
         for (request, reply) in replies {
+            self.check_patience(request);
             self.send_back(Message::Write(request, reply));
         }
         for (request, reply) in pumped.reads {
             self.reply_read(request, reply);
+        }
+        pumped.work.into_iter().try_for_each(|work| self.perform(work))
+    }
+
+    /// Whoever waits has an answer by the deadline, or a little after it.
+    fn check_patience(&mut self, request: u64) {
+        let Some(patience) = self.waits.get_mut(&request) else { return };
+        patience.owed = patience.owed.saturating_sub(1);
+        let until_us = patience.until_us.max(self.paused_until_us) + ANSWER_LATE_US_MAX;
+        if patience.owed == 0 {
+            self.waits.remove(&request);
+        }
+        if self.time_us > until_us {
+            let late_us = self.time_us - until_us;
+            self.note_late(format!("request {request} had its answer {late_us} us late"));
+        }
+    }
+
+    fn note_late(&mut self, what: String) {
+        // These bugs make answers late too; they are to be found by what they are.
+        let is_expected = matches!(self.settings.canary, Some(Canary::AnswerBeforeDurable | Canary::ForgetDeadline));
+        if !is_expected {
+            self.ledger.late.get_or_insert(what);
+        }
+    }
+
+    /// Nobody's answer is overdue.
+    pub(super) fn check_nobody_waits(&mut self) {
+        let overdue = self.waits.iter().filter(|(_, p)| p.until_us + ANSWER_LATE_US_MAX < self.time_us);
+        if let Some(request) = overdue.map(|(request, _)| request).min() {
+            self.note_late(format!("request {request} never had an answer"));
         }
     }
 
@@ -177,7 +226,7 @@ impl World {
                 self.lost_append_us = Some(begun_us);
                 node.cell.lose_log();
                 let replies = node.cell.take_replies().collect();
-                self.hand_out(Pumped { replies, ..Pumped::default() });
+                self.hand_out(Pumped { replies, ..Pumped::default() })?;
                 self.stop_node("the log failed");
                 return Ok(());
             }

@@ -64,6 +64,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crates/archive",
             "crates/disk",
             "crates/cell",
+            // The retry budget, which is pure.
+            "crates/call",
         ],
     ),
     ("own-postgres", &[]),

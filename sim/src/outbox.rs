@@ -1,0 +1,163 @@
+//! The outbox of one life of the server: what is being performed, on behalf of which attempt.
+//!
+//! It keeps nothing: what it was performing when its process died is found again by the next leader's claim.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use call::BudgetSettings;
+use call::core::budget::Budget;
+use machine::{Body, Finding, Op, Phase, Record, Tried, encode_head};
+use words::Stamp;
+
+use crate::canary::Canary;
+use crate::receiver::Said;
+
+/// An attempt under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) call: u64,
+    pub(crate) attempt: u32,
+    pub(crate) phase: Phase,
+    /// The operation's key, which each request for it carries.
+    pub(crate) key: String,
+    pub(crate) receiver: usize,
+    /// Requests sent so far.
+    pub(crate) tries: u32,
+    pub(crate) tries_max: u32,
+    pub(crate) can_compensate: bool,
+    /// The request that is waited for; `None` between two tries.
+    pub(crate) waits_for: Option<u64>,
+    /// When the budget granted the next try, if it is not the first.
+    pub(crate) retry_granted_us: Option<u64>,
+}
+
+/// What is done after an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Heard {
+    /// The attempt is over.
+    Over(Finding),
+    /// It certainly did nothing, and is tried again in so many microseconds.
+    Again { in_us: u64 },
+}
+
+/// What is being performed in one life of the server.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    pub(crate) attempts: BTreeMap<u64, Attempt>,
+    /// Results on their way into the log, by the write that carries each.
+    pub(crate) reports: BTreeMap<u64, Vec<u8>>,
+    budgets: Vec<Budget>,
+    process: Budget,
+}
+
+impl Outbox {
+    pub(crate) fn new(receivers: usize) -> Self {
+        let budget = || Budget::new(BudgetSettings::default());
+        Self {
+            attempts: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            budgets: (0..receivers).map(|_| budget()).collect(),
+            process: budget(),
+        }
+    }
+
+    /// A first try begins.
+    pub(crate) fn first(&self, receiver: usize, time_us: u64) {
+        let now = Duration::from_micros(time_us);
+        self.budgets[receiver].first(now);
+        self.process.first(now);
+    }
+
+    /// What an answer to the newest try means, and what follows.
+    pub(crate) fn hear(&mut self, id: u64, said: Said, time_us: u64, jitter: u64, canary: Option<Canary>) -> Heard {
+        let attempt = self.attempts.get_mut(&id).expect("the world looked");
+        attempt.waits_for = None;
+        let finding = finding(attempt.phase, said, canary);
+        if finding != Finding::NotDone || attempt.tries >= attempt.tries_max {
+            return Heard::Over(finding);
+        }
+        let now = Duration::from_micros(time_us);
+        let granted = self.budgets[attempt.receiver].withdraw(&self.process, now);
+        if !granted && canary != Some(Canary::BudgetNotWithdrawn) {
+            return Heard::Over(finding);
+        }
+        attempt.retry_granted_us = Some(time_us);
+        let bound_us = ((1 << attempt.tries.min(6)) - 1) * 25_000;
+        Heard::Again { in_us: 1 + jitter % bound_us }
+    }
+}
+
+impl Attempt {
+    /// What the work names, and its accepted record says.
+    pub(crate) fn of(call: u64, attempt: u32, phase: Phase, accepted: &[u8]) -> Self {
+        let record = Record::decode(accepted).expect("the cell read it from its archive");
+        let Body::CallAccepted(body) = record.body else { unreachable!("a call begins with its acceptance") };
+        let receiver = body.order.url.rsplit('-').next().and_then(|n| n.parse().ok());
+        Self {
+            call,
+            attempt,
+            phase,
+            key: record.key.to_owned(),
+            receiver: receiver.expect("clients call receivers by their number"),
+            tries: 0,
+            tries_max: body.order.tries_max,
+            can_compensate: !body.order.compensation.is_empty(),
+            waits_for: None,
+            retry_granted_us: None,
+        }
+    }
+
+    /// The command that tells what came of it.
+    pub(crate) fn report(&self, finding: Finding, retry_after_ms: u64) -> Vec<u8> {
+        let mut command = Vec::new();
+        encode_head(&mut command, Stamp::ZERO, "", "");
+        let status = match finding {
+            Finding::Committed => 200,
+            Finding::Refused => 409,
+            Finding::NotDone => 503,
+            Finding::StillAtIt => 425,
+            Finding::Uncertain => 0,
+        };
+        Op::Tried(Tried {
+            call: self.call,
+            attempt: self.attempt,
+            finding,
+            evidence: finding.as_str(),
+            tries: self.tries,
+            status,
+            content_type: "text/plain",
+            body: self.key.as_bytes(),
+            is_cut: false,
+            retry_after_ms,
+        })
+        .encode(&mut command);
+        command
+    }
+}
+
+/// What an answer means, by what was asked.
+fn finding(phase: Phase, said: Said, canary: Option<Canary>) -> Finding {
+    match said {
+        Said::Done => Finding::Committed,
+        Said::Refused | Said::Barred => Finding::Refused,
+        // To a probe it is no answer: what was sent may still arrive.
+        Said::Unknown if canary == Some(Canary::UnknownIsNotDone) => Finding::Refused,
+        Said::Unknown if phase == Phase::Probe => Finding::Uncertain,
+        Said::Unknown => Finding::Refused,
+        Said::StillAtIt => Finding::StillAtIt,
+        Said::Shed | Said::Down => Finding::NotDone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_says_nothing_to_a_probe() {
+        assert_eq!(finding(Phase::Probe, Said::Unknown, None), Finding::Uncertain);
+        assert_eq!(finding(Phase::Probe, Said::Barred, None), Finding::Refused);
+        assert_eq!(finding(Phase::Call, Said::Down, None), Finding::NotDone);
+    }
+}
