@@ -234,8 +234,12 @@ impl Follower {
             limit: STREAM_EVENTS_MAX,
             wait_until_us: Some(until_us),
         };
-        let reply =
-            self.call.app.read(cell::Level::Eventual, until_us + HEARTBEAT_US, Query::Topics(query)).await.ok()?;
+        let read = self.call.app.read(cell::Level::Eventual, until_us + HEARTBEAT_US, Query::Topics(query));
+        let reply = tokio::select! {
+            reply = read => reply.ok()?,
+            // A stream would hold up the stop for as long as nothing comes.
+            () = self.call.app.stop.asked() => return None,
+        };
         let Ok(Found::Topics(TopicFound::Events(page))) = reply.found else { return None };
         let mut bytes = Vec::new();
         self.next = put_events(&self.call, &page, &mut bytes);

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -97,7 +98,7 @@ fn the_ledger_is_a_topic() {
 
 #[test]
 fn a_stream_goes_on_where_it_was() {
-    let server = Server::start();
+    let mut server = Server::start();
     assert_eq!(server.post("/v1/topics/orders/events", "k1", r#"{"type":"one"}"#).status, 201);
     let open = |last: Option<&str>| {
         let mut client = server.connect();
@@ -125,6 +126,9 @@ fn a_stream_goes_on_where_it_was() {
     refused(&server.connect().request("GET", "/v1/topics/orders/events", &headers, ""), 400, "invalid-request");
     let unknown = server.connect().request("GET", "/v1/topics/nothing/events", &headers[..1], "");
     refused(&unknown, 404, "topic-not-found");
+    let began = Instant::now();
+    server.stop();
+    assert!(began.elapsed() < Duration::from_secs(10), "a stream that waits for events does not hold up the stop");
 }
 
 #[test]
