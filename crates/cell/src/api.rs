@@ -383,7 +383,7 @@ impl Answer {
     /// [`Corrupt`] where the archive holds bytes that are no record.
     pub fn is_pending(&self) -> Result<bool, Corrupt> {
         let record = self.first().map(|part| part.record()).transpose()?.flatten();
-        Ok(record.is_some_and(|record| matches!(record.body, machine::Body::CallAccepted(_))))
+        Ok(record.is_some_and(|record| record.body.is_pending()))
     }
 
     pub(crate) fn push_record(&mut self, bytes: &[u8], ordinal: u64, replayed: bool) {

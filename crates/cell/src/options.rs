@@ -33,6 +33,8 @@ pub struct Options {
     pub waiting_reads_max: usize,
     /// The most durable calls that may be open; more are turned away. Default 100,000.
     pub open_calls_max: u64,
+    /// The most runs of sagas that may be open; more are turned away. Default 100,000.
+    pub open_runs_max: u64,
 }
 
 impl Default for Options {
@@ -52,6 +54,7 @@ impl Default for Options {
             archive_backlog_max: 4,
             waiting_reads_max: 16_384,
             open_calls_max: 100_000,
+            open_runs_max: 100_000,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use machine::{BatchMode, Command, Op, Record, TopicOp, set_times};
+use machine::{BatchMode, Command, Op, Record, SagaOp, TopicOp, set_times};
 use words::{Fingerprint, Position};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -33,8 +33,10 @@ impl<W, R> Cell<W, R> {
         };
         let is_settle = matches!(command.op, Op::Settle);
         let is_stream = matches!(command.op, Op::Batch { mode: BatchMode::Stream, .. });
-        let is_unkeyed = is_stream || matches!(command.op, Op::Tried(_) | Op::Topic(TopicOp::Delivered(_)));
+        let is_unkeyed = is_stream
+            || matches!(command.op, Op::Tried(_) | Op::Topic(TopicOp::Delivered(_)) | Op::Saga(SagaOp::Step(_)));
         let is_call = matches!(command.op, Op::Call(_));
+        let is_run = matches!(command.op, Op::Saga(SagaOp::Start { .. }));
         let mut waiter = waiter;
         let mut keyed = None;
         if !is_unkeyed {
@@ -46,9 +48,10 @@ impl<W, R> Cell<W, R> {
             keyed = Some((name, fingerprint));
         }
         let too_many_calls = is_call && self.machine.calls_len() >= self.options.open_calls_max;
+        let too_many_runs = is_run && self.machine.runs_len() >= self.options.open_runs_max;
         let why_not = self.why_not_admit(write.command.len(), write.deadline_us, now);
         let overloaded = Rejected::Overloaded { retry_after_ms: RETRY_AFTER_MS };
-        if let Some(why) = why_not.or(too_many_calls.then_some(overloaded)) {
+        if let Some(why) = why_not.or((too_many_calls || too_many_runs).then_some(overloaded)) {
             self.reject(waiter, why);
             return Ok(());
         }

@@ -3,7 +3,7 @@
 //! If this stops halfway, an effect that was not handed over, or handed over and lost, is found again by the next
 //! leader's claim: the machine knows what is open.
 
-use machine::{Archive, Effect, Phase};
+use machine::{Archive, Ask, Body, Effect, Phase, Record, SagaRecord};
 
 use crate::cell::Cell;
 use crate::clock::Now;
@@ -28,6 +28,23 @@ pub enum Work {
         /// The record that accepted the call: `machine::Record`, encoded.
         accepted: Vec<u8>,
     },
+    /// What a step of a run asks for is to be computed: `machine::SagaOp::Step` says what it is.
+    Evaluate {
+        /// The run.
+        run: u64,
+        /// Which step, counted from 0.
+        step: u32,
+        /// Which attempt.
+        attempt: u32,
+        /// What is to be computed.
+        ask: Ask,
+        /// The record that started the run: `machine::Record`, encoded. It holds the run's input.
+        started: Vec<u8>,
+        /// The record of its definition, likewise.
+        definition: Vec<u8>,
+        /// The steps that were done, and the record that holds what each gave, likewise.
+        outputs: Vec<(u32, Vec<u8>)>,
+    },
     /// There is, or may be, something to deliver for a subscription: `Query::Deliveries` says what. What came of it is
     /// reported as `machine::TopicOp::Delivered`.
     Deliver {
@@ -46,14 +63,40 @@ impl<W, R> Cell<W, R> {
                     self.work.push(Work::Deliver { subscription });
                     continue;
                 }
+                Effect::Evaluate { run, step, attempt, ask, .. } => {
+                    self.note_evaluation(run, step, attempt, ask)?;
+                    continue;
+                }
             };
-            let mut accepted = Vec::new();
-            self.archive.read(call, &mut |bytes| accepted.extend_from_slice(bytes))?;
+            let accepted = self.read_record(call)?;
             // The same clock stamped the entry, so what is left is what it said.
             let remaining_us = until.micros().saturating_sub(self.machine.stamp().micros());
             self.work.push(Work::Try { call, attempt, phase, remaining_us, accepted });
         }
         Ok(())
+    }
+
+    /// What a step refers to is read now: a run that ends in the same entry needs nothing any more.
+    fn note_evaluation(&mut self, run: u64, step: u32, attempt: u32, ask: Ask) -> Result<(), CellFault> {
+        if self.machine.run(run).is_none() {
+            return Ok(());
+        }
+        let started = self.read_record(run)?;
+        let Body::Saga(SagaRecord::Started { definition, .. }) = Record::decode(&started)?.body else {
+            return Err(machine::Corrupt("a run that no record started").into());
+        };
+        let definition = self.read_record(definition)?;
+        let outputs = self.machine.run_outputs(run);
+        let outputs = outputs.into_iter().map(|(step, record)| Ok((step, self.read_record(record)?)));
+        let outputs = outputs.collect::<Result<_, CellFault>>()?;
+        self.work.push(Work::Evaluate { run, step, attempt, ask, started, definition, outputs });
+        Ok(())
+    }
+
+    fn read_record(&self, ordinal: u64) -> Result<Vec<u8>, CellFault> {
+        let mut record = Vec::new();
+        self.archive.read(ordinal, &mut |bytes| record.extend_from_slice(bytes))?;
+        Ok(record)
     }
 
     /// What is to be done outside, in order. Only a leader's outbox does it.

@@ -241,7 +241,34 @@ fn op_as_json(op: &Op<'_>) -> Result<Value, Corrupt> {
             "note": resolved.note,
         }),
         Op::Topic(asked) => topic_as_json(&asked)?,
+        Op::Saga(asked) => saga_as_json(&asked),
     })
+}
+
+fn saga_as_json(asked: &machine::SagaOp<'_>) -> Value {
+    use machine::{SagaOp, StepFound};
+    match *asked {
+        SagaOp::Define { name, document, .. } => json!({"kind": "define", "name": name, "document": document}),
+        SagaOp::Start { saga, input, delay_ms, deadline_ms } => json!({
+            "kind": "start", "saga": saga, "input": input, "delay_ms": delay_ms, "deadline_ms": deadline_ms,
+        }),
+        SagaOp::Control { run, control } => json!({"kind": control.as_str(), "run": run}),
+        SagaOp::ControlMany { control, saga, state, after, limit } => json!({
+            "kind": control.as_str(), "saga": saga, "state": state.map(machine::RunState::as_str), "after": after,
+            "limit": limit,
+        }),
+        SagaOp::Step(report) => json!({
+            "kind": "step", "run": report.run, "step": report.step, "attempt": report.attempt,
+            "found": match report.found {
+                StepFound::Do(_) => "operation",
+                StepFound::Publish(_) => "event",
+                StepFound::Wait { .. } => "wait",
+                StepFound::Start { .. } => "run",
+                StepFound::Output(_) => "output",
+                StepFound::Failed { .. } => "failed",
+            },
+        }),
+    }
 }
 
 fn topic_as_json(asked: &machine::TopicOp<'_>) -> Result<Value, Corrupt> {

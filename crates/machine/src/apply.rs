@@ -11,6 +11,7 @@ use crate::effect::Effect;
 use crate::machine::Machine;
 use crate::record::Body;
 use crate::refusal::RefusalOwned;
+use crate::saga::{self, SagaOp};
 use crate::topic::{TOPIC_LEDGER, TopicOp};
 use crate::turn::Turn;
 use crate::{call, timer, topic};
@@ -139,6 +140,7 @@ impl<A: Archive> Turn<'_, A> {
     fn entry(&mut self, entry: &Entry<'_>, out: &mut Applied) -> Result<(), ApplyError> {
         let first = self.machine.books.next_ordinal;
         out.expired = timer::fire(self)?;
+        saga::notify(self)?;
         let mut fenced = None;
         for command in entry.commands() {
             let command = command?;
@@ -155,8 +157,10 @@ impl<A: Archive> Turn<'_, A> {
                 }
                 Op::Tried(ref tried) => call::tried::take(self, tried)?,
                 Op::Topic(TopicOp::Delivered(ref reports)) => topic::delivered::take(self, reports)?,
+                Op::Saga(SagaOp::Step(ref report)) => saga::step::take(self, report)?,
                 _ => self.command(&command, out)?,
             };
+            saga::notify(self)?;
             out.verdicts.push(verdict);
         }
         self.wake_subscriptions(first);
@@ -185,6 +189,7 @@ impl<A: Archive> Turn<'_, A> {
         call::tried::performers_lost(self)?;
         // Nobody knows any more what was under way: all is looked at anew.
         self.scratch.woken.extend(self.machine.topics.subscriptions.all_active());
+        saga::due::performers_lost(self);
         Ok(Verdict::Decided { ordinal })
     }
 }

@@ -14,6 +14,7 @@ use words::{Amount, Fingerprint, Stamp, TransferId};
 
 use crate::call::{CallOrder, Resolved, Tried};
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_u64, put_u128};
+use crate::saga::SagaOp;
 use crate::topic::TopicOp;
 
 /// The version of the entry format.
@@ -31,7 +32,8 @@ pub struct Command<'a> {
     pub waited_us: u32,
     /// Whose key it is; empty where the server asks nobody who they are, and for the system's own commands.
     pub principal: &'a str,
-    /// The idempotency key; empty for [`Op::Claim`], [`Op::Configure`], [`Op::Tried`] and batches in [`BatchMode::Stream`].
+    /// The idempotency key; empty for [`Op::Claim`], [`Op::Configure`], [`Op::Tried`], [`SagaOp::Step`] and batches in
+    /// [`BatchMode::Stream`].
     pub key: &'a str,
     /// The effect.
     pub op: Op<'a>,
@@ -94,6 +96,8 @@ pub enum Op<'a> {
     Resolve(Resolved<'a>),
     /// What is asked of topics and subscriptions.
     Topic(TopicOp<'a>),
+    /// About sagas and their runs.
+    Saga(SagaOp<'a>),
 }
 
 /// `POST /v1/accounts`.
@@ -169,6 +173,7 @@ mod kind {
     pub(super) const TRIED: u8 = 11;
     pub(super) const RESOLVE: u8 = 12;
     pub(super) const TOPIC: u8 = 32;
+    pub(super) const SAGA: u8 = 20;
 }
 
 impl<'a> Command<'a> {
@@ -262,10 +267,20 @@ impl<'a> Op<'a> {
                 out.push(kind::TOPIC);
                 asked.encode(out);
             }
+            Self::Saga(ref op) => {
+                out.push(kind::SAGA);
+                op.encode(out);
+            }
         }
     }
 
-    fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
+    /// Whether these are the bytes of what a step of a run can do.
+    pub(crate) fn can_be_step(bytes: &[u8]) -> bool {
+        let kinds = [kind::TRANSFER, kind::CAPTURE, kind::VOID, kind::REVERSE, kind::CALL];
+        bytes.first().is_some_and(|first| kinds.contains(first))
+    }
+
+    pub(crate) fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
         Ok(match r.u8()? {
             kind::CLAIM => Self::Claim { epoch: r.u64()?, node: r.str()? },
             kind::CONFIGURE => Self::Configure { key_retention_ms: r.u64()? },
@@ -297,6 +312,7 @@ impl<'a> Op<'a> {
             kind::TRIED => Self::Tried(Tried::decode(r)?),
             kind::RESOLVE => Self::Resolve(Resolved::decode(r)?),
             kind::TOPIC => Self::Topic(TopicOp::decode(r)?),
+            kind::SAGA => Self::Saga(SagaOp::decode(r)?),
             _ => return Err(Corrupt("an unknown kind of command")),
         })
     }

@@ -27,6 +27,38 @@ pub enum Effect {
         /// The subscription's number.
         subscription: u64,
     },
+    /// What a step of a run asks for is to be computed.
+    Evaluate {
+        /// The run: the ordinal of the record that started it.
+        run: u64,
+        /// Which step, counted from 0; 0 for [`Ask::Output`].
+        step: u32,
+        /// Which attempt. What comes back names it.
+        attempt: u32,
+        /// What is to be computed.
+        ask: Ask,
+        /// When it is asked again, or given up.
+        until: Stamp,
+    },
+}
+
+/// What is to be computed of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Ask {
+    /// What a step does.
+    Act = 1,
+    /// What undoes it.
+    Compensate = 2,
+    /// What the run gives.
+    Output = 3,
+}
+
+impl Ask {
+    /// The question stored as `number`.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Act, Self::Compensate, Self::Output].into_iter().find(|ask| *ask as u8 == number)
+    }
 }
 
 /// What an attempt at a durable call asks the receiver.

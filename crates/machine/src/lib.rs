@@ -17,6 +17,7 @@ mod names;
 mod past;
 mod record;
 mod refusal;
+mod saga;
 mod shelf;
 mod snapshot;
 mod timer;
@@ -36,7 +37,7 @@ pub use command::{
     BATCH_ITEMS_MAX, BatchEncoder, BatchMode, Command, ENTRY_VERSION, Entry, EntryEncoder, Item, Items, Op,
     OpenAccount, Order, encode_head, set_times,
 };
-pub use effect::{Effect, Phase};
+pub use effect::{Ask, Effect, Phase};
 pub use inbox::KEY_RETENTION_MS_DEFAULT;
 pub use ledger::hold::HOLD_MS_BOUNDS;
 pub use machine::{AccountPage, AccountView, Machine, TransferState};
@@ -47,6 +48,10 @@ pub use record::{
     RECORD_VERSION, Record, Runs, batch_items,
 };
 pub use refusal::{Code, Refusal, RefusalOwned};
+pub use saga::{
+    Control, PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, RUN_MS_MAX, RunEnd, RunState, RunView, SagaOp,
+    SagaRecord, SagaView, StepEvent, StepFound, StepKind, StepOutcome, StepReport, StepView, Why, run_id,
+};
 pub use snapshot::SNAPSHOT_VERSION;
 pub use timer::TIMERS_PER_ENTRY_MAX;
 pub use topic::{

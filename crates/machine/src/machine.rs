@@ -11,12 +11,13 @@ use crate::ledger::accounts::Accounts;
 use crate::ledger::holds::Holds;
 use crate::ledger::original;
 use crate::names::Names;
+use crate::saga::{Sagas, encode_run};
 use crate::snapshot::{self, Running};
 use crate::topic::Topics;
 use crate::turn::Scratch;
 
-/// All of a cell's state that is in memory: accounts, open holds, open calls, topics and
-/// subscriptions, and where in the log it stands.
+/// All of a cell's state that is in memory: accounts, open holds, open calls, topics and subscriptions, sagas and their
+/// open runs, and where in the log it stands.
 ///
 /// Two machines that applied the same entries with equal archives are equal, whatever hardware or build they ran on; only
 /// the seed of the archive's names may differ.
@@ -33,6 +34,7 @@ pub struct Machine {
     pub(crate) holds: Holds,
     pub(crate) calls: Calls,
     pub(crate) topics: Topics,
+    pub(crate) sagas: Sagas,
     pub(crate) snapshot: Option<Running>,
     pub(crate) scratch: Scratch,
 }
@@ -102,6 +104,7 @@ impl Machine {
             holds: Holds::default(),
             calls: Calls::default(),
             topics: Topics::default(),
+            sagas: Sagas::default(),
             snapshot: None,
             scratch: Scratch::default(),
         }
@@ -164,6 +167,14 @@ impl Machine {
             roll(&mut bytes);
         }
         self.topics.visit(&mut roll);
+        for (number, definition) in self.sagas.definitions() {
+            definition.encode(number, &mut bytes);
+            roll(&mut bytes);
+        }
+        for (number, run) in self.sagas.runs() {
+            encode_run(number, run, &mut bytes);
+            roll(&mut bytes);
+        }
         snapshot::Head::of(self).encode(&mut bytes);
         roll(&mut bytes);
         digest

@@ -11,6 +11,7 @@ use words::{Fingerprint, Position, Stamp, TransferId};
 
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_option_u64, put_u64, put_u128};
 use crate::refusal::{Code, Refusal};
+use crate::saga::SagaRecord;
 use crate::topic::TopicRecord;
 
 pub use call::{CallAccepted, CallEnd, CallEnded, CallTried};
@@ -83,6 +84,8 @@ pub enum Body<'a> {
     CallTried(CallTried<'a>),
     /// A call came to its end.
     CallEnded(CallEnded<'a>),
+    /// About sagas and their runs.
+    Saga(SagaRecord<'a>),
     /// A person said what became of a call.
     Resolved {
         /// The call.
@@ -215,6 +218,7 @@ mod kind {
     pub(super) const CALL_ENDED: u8 = 11;
     pub(super) const RESOLVED: u8 = 12;
     pub(super) const TOPIC: u8 = 32;
+    pub(super) const SAGA: u8 = 20;
 }
 
 impl<'a> Record<'a> {
@@ -278,7 +282,14 @@ impl Decision {
             return Ok(None);
         }
         let fingerprint = Fingerprint::from_bytes(r.array()?);
-        let is_pending = kind == kind::CALL_ACCEPTED;
+        let is_pending = match kind {
+            kind::CALL_ACCEPTED => true,
+            kind::SAGA => {
+                r.u64()?;
+                SagaRecord::is_pending_kind(r.u8()?)
+            }
+            _ => false,
+        };
         Ok(Some(Self { stamp, fingerprint, is_barred: kind == kind::BARRED, is_pending }))
     }
 }
@@ -293,6 +304,15 @@ fn decode_head(r: &mut Reader<'_>) -> Result<(u8, Position, Stamp), Corrupt> {
 }
 
 impl<'a> Body<'a> {
+    /// Whether what was asked for is accepted, and its end still to come under the same key.
+    pub const fn is_pending(&self) -> bool {
+        match self {
+            Self::CallAccepted(_) => true,
+            Self::Saga(saga) => saga.is_pending(),
+            _ => false,
+        }
+    }
+
     const fn kind(&self) -> u8 {
         match self {
             Self::Claimed { .. } => kind::CLAIMED,
@@ -306,6 +326,7 @@ impl<'a> Body<'a> {
             Self::CallAccepted(_) => kind::CALL_ACCEPTED,
             Self::CallTried(_) => kind::CALL_TRIED,
             Self::CallEnded(_) => kind::CALL_ENDED,
+            Self::Saga(_) => kind::SAGA,
             Self::Resolved { .. } => kind::RESOLVED,
             Self::Topic(_) => kind::TOPIC,
         }
@@ -340,6 +361,7 @@ impl<'a> Body<'a> {
             Self::CallAccepted(ref accepted) => accepted.encode(out),
             Self::CallTried(ref tried) => tried.encode(out),
             Self::CallEnded(ref ended) => ended.encode(out),
+            Self::Saga(ref saga) => saga.encode(out),
             Self::Resolved { call, ended, committed } => {
                 put_u64(out, call);
                 put_u64(out, ended);
@@ -372,6 +394,7 @@ impl<'a> Body<'a> {
             kind::CALL_ACCEPTED => Self::CallAccepted(CallAccepted::decode(r)?),
             kind::CALL_TRIED => Self::CallTried(CallTried::decode(r)?),
             kind::CALL_ENDED => Self::CallEnded(CallEnded::decode(r)?),
+            kind::SAGA => Self::Saga(SagaRecord::decode(r)?),
             kind::RESOLVED => Self::Resolved { call: r.u64()?, ended: r.u64()?, committed: r.flag()? },
             kind::TOPIC => Self::Topic(TopicRecord::decode(r)?),
             _ => return Err(Corrupt("an unknown kind of record")),

@@ -48,6 +48,20 @@ pub enum Code {
     SubscriptionNotFound = 52,
     /// No such dead letter: it was never one, or a person has dealt with it.
     DeadLetterNotFound = 53,
+    /// No such saga.
+    SagaNotFound = 60,
+    /// There are as many sagas as there may be.
+    TooManySagas = 61,
+    /// No such run.
+    RunNotFound = 62,
+    /// The run is in a state in which this cannot be done.
+    RunState = 63,
+    /// The run is past its pivot: it goes only forward.
+    RunPastPivot = 64,
+    /// No such step.
+    StepNotFound = 65,
+    /// The run would be nested deeper than runs may be.
+    RunTooDeep = 66,
 }
 
 /// A refusal with what a person needs to understand it.
@@ -92,7 +106,7 @@ impl From<Refusal<'_>> for RefusalOwned {
 
 impl Code {
     /// All, in order of precedence.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::DeadlineExceeded,
         Self::KeyReused,
         Self::OperationBarred,
@@ -114,6 +128,13 @@ impl Code {
         Self::TooMany,
         Self::SubscriptionNotFound,
         Self::DeadLetterNotFound,
+        Self::SagaNotFound,
+        Self::TooManySagas,
+        Self::RunNotFound,
+        Self::RunState,
+        Self::RunPastPivot,
+        Self::StepNotFound,
+        Self::RunTooDeep,
     ];
 
     /// The code stored as `number`.

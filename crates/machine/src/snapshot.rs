@@ -4,7 +4,8 @@
 //! snapshot = { section }*                    each chunk is a whole number of sections
 //! section  = 1:u8 head | 2:u8 count { account }*count | 3:u8 count { hold }*count | 5:u8 count { call }*count
 //!          | 16:u8 count { topic }*count | 17:u8 count { chunk }*count
-//!          | 18:u8 count { subscription }*count | 4:u8 digest:u64le
+//!          | 18:u8 count { subscription }*count | 20:u8 count { definition }*count
+//!          | 21:u8 count { run }*count | 4:u8 digest:u64le
 //! ```
 //!
 //! The state is that of the moment the snapshot began. Entries go on being applied between the chunks: whoever changes
@@ -32,6 +33,8 @@ mod section {
     pub(super) const HOLDS: u8 = 3;
     pub(super) const END: u8 = 4;
     pub(super) const CALLS: u8 = 5;
+    pub(super) const SAGAS: u8 = 20;
+    pub(super) const RUNS: u8 = 21;
 }
 
 /// A snapshot being written.
@@ -50,10 +53,12 @@ enum Next {
     Holds,
     Calls,
     Topics(Part),
+    Sagas,
+    Runs,
     End,
 }
 
-/// All state but accounts, holds, calls and topics.
+/// All state but accounts, holds, calls, topics and sagas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     cell_tag: u64,
@@ -73,6 +78,7 @@ impl Machine {
         self.holds.freeze(self.books.next_ordinal);
         self.calls.freeze();
         self.topics.freeze();
+        self.sagas.freeze();
         self.snapshot = Some(Running { head: Head::of(self), next: Next::Head, digest: 0, section: Vec::new() });
     }
 
@@ -83,6 +89,7 @@ impl Machine {
         self.holds.thaw();
         self.calls.thaw();
         self.topics.thaw();
+        self.sagas.thaw();
     }
 
     /// Appends the next part of the snapshot to `out`: at most `items` accounts or holds (and at least one). Says whether
@@ -97,6 +104,8 @@ impl Machine {
                 Next::Holds => running.write_holds(self, left, out),
                 Next::Calls => running.write_calls(self, left, out),
                 Next::Topics(part) => running.write_topics(self, part, left, out),
+                Next::Sagas => running.write_sagas(self, left, out),
+                Next::Runs => running.write_runs(self, left, out),
                 Next::End => {
                     running.write_end(out);
                     self.abandon_snapshot();
@@ -159,6 +168,16 @@ impl Machine {
                 for _ in 0..r.u64()? {
                     let (call, open) = (r.u64()?, OpenCall::decode(r)?);
                     self.calls.set(call, open);
+                }
+            }
+            section::SAGAS => {
+                for _ in 0..r.u64()? {
+                    self.sagas.restore_definition(r)?;
+                }
+            }
+            section::RUNS => {
+                for _ in 0..r.u64()? {
+                    self.sagas.restore_run(r)?;
                 }
             }
             section::END => return r.u64_fixed().map(Some),
@@ -240,18 +259,42 @@ impl Running {
     }
 
     fn write_topics(&mut self, machine: &mut Machine, part: Part, items: usize, out: &mut Vec<u8>) -> usize {
-        let mut count = 0;
+        let count = self.gather(items, |section| machine.topics.take_frozen(part, section));
+        if count < items {
+            self.next = part.after().map_or(Next::Sagas, Next::Topics);
+        }
+        self.finish_section(part.section(), count, out)
+    }
+
+    fn write_sagas(&mut self, machine: &mut Machine, items: usize, out: &mut Vec<u8>) -> usize {
+        let count = self.gather(items, |section| machine.sagas.take_definition(section));
+        if count < items {
+            self.next = Next::Runs;
+        }
+        self.finish_section(section::SAGAS, count, out)
+    }
+
+    fn write_runs(&mut self, machine: &mut Machine, items: usize, out: &mut Vec<u8>) -> usize {
+        let count = self.gather(items, |section| machine.sagas.take_run(section));
+        if count < items {
+            self.next = Next::End;
+        }
+        self.finish_section(section::RUNS, count, out)
+    }
+
+    /// Gathers up to `items` things into the section, rolling the digest over each. Gives how many there were.
+    fn gather(&mut self, items: usize, mut take: impl FnMut(&mut Vec<u8>) -> bool) -> usize {
         self.section.clear();
+        let mut count = 0;
         while count < items {
             let start = self.section.len();
-            if !machine.topics.take_frozen(part, &mut self.section) {
-                self.next = part.after().map_or(Next::End, Next::Topics);
+            if !take(&mut self.section) {
                 break;
             }
             self.digest = xxh3_64_with_seed(&self.section[start..], self.digest);
             count += 1;
         }
-        self.finish_section(part.section(), count, out)
+        count
     }
 
     fn finish_section(&mut self, kind: u8, count: usize, out: &mut Vec<u8>) -> usize {

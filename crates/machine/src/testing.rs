@@ -338,6 +338,16 @@ impl World {
                     )
                 }
                 Body::Topic(ref topic) => crate::topic::tests::describe(topic),
+                Body::Saga(saga) => match saga {
+                    SagaRecord::Ended { run, end, why, .. } => {
+                        let why = why.map_or(String::new(), |why| format!(", {why:?}"));
+                        format!("run #{run} {}{why}", end.as_str())
+                    }
+                    SagaRecord::Stepped { run, step, attempt, event, what, evidence, .. } => {
+                        format!("run #{run} step {step} attempt {attempt} {} #{what} {evidence}", event.as_str())
+                    }
+                    other => format!("{other:?}"),
+                },
                 other => format!("{other:?}"),
             };
             format!("#{ordinal} {body}")

@@ -15,6 +15,7 @@ use crate::ledger::{Denial, Stop, batch, capture, open, reverse, transfer, void}
 use crate::machine::Machine;
 use crate::record::{Body, Record};
 use crate::refusal::{Code, RefusalOwned};
+use crate::saga::{self, Notice};
 use crate::topic::{TopicOp, letters, publish, subscribe};
 
 /// What is there while an entry is applied.
@@ -40,6 +41,7 @@ pub(crate) struct Scratch {
     pub(crate) ended: Vec<Ended>,
     /// The subscriptions that the outbox is to look at after this entry.
     pub(crate) woken: BTreeSet<u64>,
+    pub(crate) notices: Vec<Notice>,
 }
 
 impl<'a> By<'a> {
@@ -100,6 +102,10 @@ impl<A: Archive> Turn<'_, A> {
             }
             Op::Resolve(ref resolved) => call::resolve::decide(self, by, resolved)?,
             Op::Topic(ref asked) => self.topic(by, asked)?,
+            Op::Saga(ref op) => {
+                let (ordinal, is_pending) = saga::decide(self, by, op)?;
+                return Ok(if is_pending { Verdict::Pending { ordinal } } else { Verdict::Decided { ordinal } });
+            }
             Op::Claim { .. } | Op::Configure { .. } | Op::Settle | Op::Tried(_) => {
                 unreachable!("decided before, under no key")
             }

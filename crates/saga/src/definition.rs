@@ -1,14 +1,14 @@
 //! A saga, as its author wrote it: steps, what each waits for, what undoes it, and bounds on all of it.
 
+use machine::Plan;
 use serde_json::Value;
 
 use crate::input::{self, Parameter};
-use crate::plan::Plan;
 use crate::template::Template;
 use crate::{DefinitionError, decode};
 
 /// The most steps of one saga.
-pub const STEPS_MAX: usize = 256;
+pub const STEPS_MAX: usize = machine::PLAN_STEPS_MAX;
 
 /// A number's bounds, both included, and what it is if it is not given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -260,17 +260,7 @@ impl Definition {
 impl Action {
     /// The word for it in a definition.
     pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Call(_) => "call",
-            Self::Transfer(_) => "transfer",
-            Self::Hold(_) => "hold",
-            Self::Capture { .. } => "capture",
-            Self::Void { .. } => "void",
-            Self::Reverse { .. } => "reverse",
-            Self::Event(_) => "event",
-            Self::Timer(_) => "timer",
-            Self::Saga(_) => "saga",
-        }
+        self.kind().as_str()
     }
 
     /// All templates of it.

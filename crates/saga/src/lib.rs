@@ -48,7 +48,7 @@ pub use evaluate::{
 pub use expression::{EXPRESSION_BYTES_MAX, EXPRESSION_OPENINGS_MAX, Expression};
 pub use fault::{DefinitionError, EvaluationError, Fault, Problem};
 pub use input::{Kind, Parameter};
-pub use plan::{Plan, PlannedCompensation, PlannedStep, StepKind};
+pub use machine::{Plan, PlannedCompensation, PlannedStep, StepKind};
 pub use run_expression::{EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
 pub use template::Template;
 pub use text::{DEFINITION_BYTES_MAX, DEFINITION_DEPTH_MAX, from_json, from_yaml};

@@ -52,8 +52,8 @@ steps:
 "#,
         expect![[r#"
             Plan {
-                name: "defaults",
                 deadline_ms: 604800000,
+                has_output: false,
                 steps: [
                     PlannedStep {
                         id: "call",

@@ -82,6 +82,7 @@ pub fn answer_of<'a>(record: &Record<'a>, items: impl IntoIterator<Item = Item<'
         | Body::CallAccepted(_)
         | Body::CallTried(_)
         | Body::CallEnded(_)
+        | Body::Saga(_)
         | Body::Resolved { .. } => Problem::of(Code::Internal).answer(),
         Body::Topic(ref record) => topic::answer_of(record),
     }

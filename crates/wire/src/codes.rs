@@ -5,6 +5,7 @@
 
 use words::Outcome;
 
+mod sagas;
 mod table;
 mod topics;
 
@@ -13,8 +14,14 @@ pub const TABLE: [Row; CODES] = {
     let mut rows = [table::ROWS[0]; CODES];
     let mut at = 0;
     while at < CODES {
-        let first = table::ROWS.len();
-        rows[at] = if at < first { table::ROWS[at] } else { topics::ROWS[at - first] };
+        let (first, second) = (table::ROWS.len(), table::ROWS.len() + topics::ROWS.len());
+        rows[at] = if at < first {
+            table::ROWS[at]
+        } else if at < second {
+            topics::ROWS[at - first]
+        } else {
+            sagas::ROWS[at - second]
+        };
         assert!(rows[at].code as usize == at + 1, "a row's place in the table is its code's number");
         at += 1;
     }
@@ -72,6 +79,11 @@ pub enum Code {
     LimitReached,
     SubscriptionNotFound,
     DeadLetterNotFound,
+    SagaNotFound,
+    RunNotFound,
+    RunState,
+    RunPastPivot,
+    StepNotFound,
 }
 
 /// Whether the same key may be tried again.
@@ -124,7 +136,7 @@ pub const EXIT_REFUSED: u8 = 10;
 pub const EXIT_UNCERTAIN: u8 = 20;
 
 /// How many codes there are.
-pub const CODES: usize = table::ROWS.len() + topics::ROWS.len();
+pub const CODES: usize = table::ROWS.len() + topics::ROWS.len() + sagas::ROWS.len();
 
 impl Code {
     /// Its line of the table.
@@ -187,6 +199,12 @@ impl From<machine::Code> for Code {
             machine::Code::TooMany => Self::LimitReached,
             machine::Code::SubscriptionNotFound => Self::SubscriptionNotFound,
             machine::Code::DeadLetterNotFound => Self::DeadLetterNotFound,
+            machine::Code::SagaNotFound => Self::SagaNotFound,
+            machine::Code::TooManySagas | machine::Code::RunTooDeep => Self::LimitReached,
+            machine::Code::RunNotFound => Self::RunNotFound,
+            machine::Code::RunState => Self::RunState,
+            machine::Code::RunPastPivot => Self::RunPastPivot,
+            machine::Code::StepNotFound => Self::StepNotFound,
         }
     }
 }

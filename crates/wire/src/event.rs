@@ -4,11 +4,11 @@
 //! the offset. Topic and offset are told beside, as the extensions `tertiumtopic` and `tertiumoffset`, and the key as
 //! `partitionkey` (the standard's Partitioning extension). The same record always gives the same bytes.
 
-use machine::{Body, CallTried, Envelope, Message, Moved, Record, TopicRecord};
+use machine::{Body, CallTried, Envelope, Message, Moved, Record, SagaRecord, TopicRecord};
 use words::{CellName, Stamp};
 
 use crate::instant::put_instant;
-use crate::json::{put_escaped, put_plain, put_str, put_u64};
+use crate::json::{put_escaped, put_plain, put_str, put_str_or_null, put_u64};
 use crate::view::{Account, write_account, write_moved_event};
 
 /// The content type of one event.
@@ -57,6 +57,15 @@ pub fn write_event(out: &mut Vec<u8>, cell: &CellName, offset: u64, record: &Rec
             out.push(b'}');
         }
         Body::CallTried(ref tried) => write_escalated(out, &place, kind, tried),
+        Body::Saga(SagaRecord::Ended { run, why, .. }) => {
+            let number = run.to_string();
+            write_head(out, &place, &Message { kind, subject: &number, ..Message::default() });
+            out.extend_from_slice(b",\"data\":{\"run\":");
+            put_u64(out, run);
+            out.extend_from_slice(b",\"why\":");
+            put_str_or_null(out, why.map_or("", |why| why.as_str()));
+            out.push(b'}');
+        }
         _ => return false,
     }
     out.push(b'}');

@@ -271,6 +271,13 @@ fn sentence(refusal: &Refusal<'_>) -> String {
         C::TooMany => format!("There are {had} topics or subscriptions already, and {about} would be one more."),
         C::SubscriptionNotFound => format!("There is no subscription {about}."),
         C::DeadLetterNotFound => format!("Subscription {about} has no dead letter at offset {wanted}."),
+        C::SagaNotFound => format!("There is no saga {about}."),
+        C::TooManySagas => format!("There are {had} sagas already, and {about} would be one more."),
+        C::RunNotFound => "There is no such run.".to_owned(),
+        C::RunState => "The run is in no state for this.".to_owned(),
+        C::RunPastPivot => "The run is past its pivot and goes only forward.".to_owned(),
+        C::StepNotFound => "The run has no such step.".to_owned(),
+        C::RunTooDeep => format!("A run of {about} would be nested too deep."),
         C::NotUncertain => format!("The call {had} is not uncertain."),
     }
 }

@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("crates/wire", &["crates/words", "crates/machine"]),
     ("crates/edge", &["crates/words", "crates/wire"]),
     ("crates/call", &["crates/words"]),
-    ("crates/saga", &["crates/words"]),
+    ("crates/saga", &["crates/words", "crates/machine"]),
     ("crates/cell", &["crates/words", "crates/machine", "crates/log", "crates/archive", "crates/disk"]),
     ("crates/log", &["crates/words"]),
     ("crates/disk", &[]),

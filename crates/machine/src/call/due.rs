@@ -4,6 +4,7 @@ use crate::apply::ApplyError;
 use crate::archive::Archive;
 use crate::effect::{Effect, Phase};
 use crate::record::{Body, CallTried};
+use crate::saga::Notice;
 use crate::topic::TOPIC_ESCALATIONS;
 use crate::topic::publish::publish_built_in;
 use crate::turn::Turn;
@@ -79,6 +80,9 @@ fn take_way_out<A: Archive>(turn: &mut Turn<'_, A>, call: u64, open: OpenCall) -
                 publish_built_in(turn, TOPIC_ESCALATIONS, newest);
             }
             turn.machine.calls.set(call, OpenCall { newest, ..then });
+            if let (State::Escalated, Some(owner)) = (then.state, open.owner) {
+                turn.scratch.notices.push(Notice::CallEscalated { owner, call });
+            }
             Ok(())
         }
     }

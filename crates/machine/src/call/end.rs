@@ -5,6 +5,7 @@ use crate::archive::Archive;
 use crate::books::{Marks, damaged};
 use crate::inbox::By;
 use crate::record::{Body, CallEnd, CallEnded, Record};
+use crate::saga::Notice;
 use crate::turn::Turn;
 
 use super::open::OpenCall;
@@ -60,6 +61,8 @@ pub(super) fn write<A: Archive>(
     turn.scratch.original = accepted;
     turn.machine.calls.close(call);
     turn.scratch.ended.push(Ended { began: call, ordinal, uncertain_us: ended.uncertain_us });
-    debug_assert!(open.owner.is_none(), "nothing owns calls yet");
+    if let Some(owner) = open.owner {
+        turn.scratch.notices.push(Notice::CallEnded { owner, call, how: ended.end, ordinal });
+    }
     Ok(ordinal)
 }

@@ -4,6 +4,7 @@ use crate::apply::{ApplyError, Verdict};
 use crate::archive::Archive;
 use crate::effect::Effect;
 use crate::record::{Body, CallTried};
+use crate::saga::Notice;
 use crate::topic::TOPIC_ESCALATIONS;
 use crate::topic::publish::publish_built_in;
 use crate::turn::Turn;
@@ -77,6 +78,9 @@ fn judge<A: Archive>(turn: &mut Turn<'_, A>, open: OpenCall, tried: &Tried<'_>) 
                 publish_built_in(turn, TOPIC_ESCALATIONS, newest);
             }
             turn.machine.calls.set(tried.call, OpenCall { newest, ..then });
+            if let (State::Escalated, Some(owner)) = (then.state, open.owner) {
+                turn.scratch.notices.push(Notice::CallEscalated { owner, call: tried.call });
+            }
             Ok(())
         }
     }

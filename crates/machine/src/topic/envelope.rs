@@ -5,6 +5,7 @@
 //! became of them are delivered in order.
 
 use crate::record::{Body, Event, Record};
+use crate::saga::{RunEnd, SagaRecord};
 
 use super::message::Message;
 use super::record::TopicRecord;
@@ -39,6 +40,9 @@ impl<'a> Envelope<'a> {
             }
             Body::CallTried(tried) if tried.escalated => {
                 Some(Self { topic: TOPIC_ESCALATIONS, kind: "tertium.call.escalated", key: "" })
+            }
+            Body::Saga(SagaRecord::Ended { end: RunEnd::Escalated, .. }) => {
+                Some(Self { topic: TOPIC_ESCALATIONS, kind: "tertium.run.escalated", key: "" })
             }
             Body::Topic(TopicRecord::Published { topic, message: Message { kind, key, .. } }) => {
                 Some(Self { topic, kind, key })

@@ -212,6 +212,13 @@ fn every_refusal_of_the_machine() {
         409 limit-reached: There are 5 topics or subscriptions already, and alice would be one more.
         404 subscription-not-found: There is no subscription alice.
         404 dead-letter-not-found: Subscription alice has no dead letter at offset 12.
+        404 saga-not-found: There is no saga alice.
+        409 limit-reached: There are 5 sagas already, and alice would be one more.
+        404 run-not-found: There is no such run.
+        409 run-not-possible: The run is in no state for this.
+        409 run-past-pivot: The run is past its pivot and goes only forward.
+        404 step-not-found: The run has no such step.
+        409 limit-reached: A run of alice would be nested too deep.
     "#]]
     .assert_eq(&text);
 }

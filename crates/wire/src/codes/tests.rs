@@ -69,6 +69,11 @@ fn the_whole_table() {
         42 limit-reached http=409 grpc=8 exit=10 refused NewKey "There are as many as there may be"
         43 subscription-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such subscription"
         44 dead-letter-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such dead letter"
+        45 saga-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such saga"
+        46 run-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such run"
+        47 run-not-possible http=409 grpc=9 exit=10 refused NewKey "The run is in no state for this"
+        48 run-past-pivot http=409 grpc=9 exit=10 refused NewKey "The run goes only forward"
+        49 step-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such step"
     "#]]
     .assert_eq(&text);
 }

@@ -40,7 +40,7 @@ pub(super) const ROWS: [Row; 5] = [
         exit: EXIT_REFUSED,
         retry: Retry::NewKey,
         title: "There are as many as there may be",
-        meaning: "A cell has a most of topics and of subscriptions, and this would be one more.",
+        meaning: "A cell has a most of topics, subscriptions and sagas, and this would be one more.",
         remedy: "Use one that is there, or remove a subscription that nobody needs. What differs between events of one \
                  kind belongs into their key or their subject rather than into the name of a topic.",
     },
