@@ -354,7 +354,15 @@ pub struct Counters {
     pub append_us: u64,
     /// Microseconds spent applying.
     pub apply_us: u64,
+    /// Uncertain calls that came to an end, by how long they were uncertain: up to each of [`SETTLED_BOUNDS_MS`], and
+    /// longer.
+    pub settled: [u64; SETTLED_BOUNDS_MS.len() + 1],
+    /// How long these were uncertain together, in microseconds.
+    pub settled_us: u64,
 }
+
+/// Bounds of how long something was uncertain, in milliseconds: 100 ms to one day.
+pub const SETTLED_BOUNDS_MS: [u64; 7] = [100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 86_400_000];
 
 impl Answer {
     /// Each decision in turn.

@@ -6,7 +6,7 @@
 use machine::{Archive, BatchItem, Body, Record, RefusalOwned, Verdict, batch_items};
 use words::Position;
 
-use crate::api::{Answer, Decided, Reply};
+use crate::api::{Answer, Decided, Reply, SETTLED_BOUNDS_MS};
 use crate::cell::{Asks, Cell, Note, Queued};
 use crate::fault::CellFault;
 
@@ -39,6 +39,12 @@ impl<W, R> Cell<W, R> {
         }
         for ended in &applied.ended {
             self.answer_ended(ended.began, ended.ordinal)?;
+            if ended.uncertain_us > 0 {
+                let ms = ended.uncertain_us / 1_000;
+                let bucket = SETTLED_BOUNDS_MS.iter().position(|bound| ms <= *bound).unwrap_or(SETTLED_BOUNDS_MS.len());
+                self.counters.settled[bucket] += 1;
+                self.counters.settled_us += ended.uncertain_us;
+            }
         }
         self.note_effects(&applied.effects)?;
         applied.verdicts.clear();

@@ -23,7 +23,7 @@ mod work;
 
 pub use api::{
     Account, Answer, Counters, Decided, Found, Level, Operation, Part, Query, Read, ReadError, ReadReply, Rejected,
-    Reply, Status, UncertainCall, Write,
+    Reply, SETTLED_BOUNDS_MS, Status, UncertainCall, Write,
 };
 pub use cell::Cell;
 pub use checkpoint::{

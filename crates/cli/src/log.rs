@@ -240,8 +240,8 @@ fn op_as_json(op: &Op<'_>) -> Result<Value, Corrupt> {
             "kind": "resolve", "call": resolved.call, "committed": resolved.committed, "by": resolved.by,
             "note": resolved.note,
         }),
-        Op::Topic(asked) => topic_as_json(&asked)?,
-        Op::Saga(asked) => saga_as_json(&asked),
+        Op::Topic(asked) => topic_as_json(asked)?,
+        Op::Saga(asked) => saga_as_json(asked),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use call::AddressPolicy;
 use cell::{CellHandle, Level, Query, Read, ReadReply, Reply, Write};
 use edge::{BodyRoom, KeyRing, Limits, Stop};
 use http::HeaderValue;
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub consistency: Level,
     /// For `Tertium-Served-By`.
     pub node: HeaderValue,
+    /// Whom the server may call.
+    pub addresses: Arc<dyn AddressPolicy>,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether the server is stopping.
@@ -44,7 +47,16 @@ impl App {
     /// Hands a write to the cell, which answers by the deadline. Whoever stops waiting does not stop the write.
     pub(crate) async fn write(&self, command: Vec<u8>, deadline_us: u64) -> Reply {
         // Without an answer the cell's thread is gone or waits for a disk that hangs: nobody knows what it still does.
-        match timeout(self.patience(deadline_us), self.submit(command, deadline_us)).await {
+        self.wait(self.submit(command, deadline_us, true), deadline_us).await
+    }
+
+    /// The same, and does not wait for the end of what is accepted first.
+    pub(crate) async fn accept(&self, command: Vec<u8>, deadline_us: u64) -> Reply {
+        self.wait(self.submit(command, deadline_us, false), deadline_us).await
+    }
+
+    async fn wait(&self, reply: oneshot::Receiver<Reply>, deadline_us: u64) -> Reply {
+        match timeout(self.patience(deadline_us), reply).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) | Err(_) => Reply::Uncertain,
         }
@@ -56,9 +68,9 @@ impl App {
     }
 
     /// Hands a write to the cell and gives what its answer will come through.
-    pub(crate) fn submit(&self, command: Vec<u8>, deadline_us: u64) -> oneshot::Receiver<Reply> {
+    pub(crate) fn submit(&self, command: Vec<u8>, deadline_us: u64, waits_for_end: bool) -> oneshot::Receiver<Reply> {
         let (sender, receiver) = oneshot::channel();
-        self.cell.write(Write { command, deadline_us, waits_for_end: true }, move |reply| {
+        self.cell.write(Write { command, deadline_us, waits_for_end }, move |reply| {
             // Whoever asked may have gone; the write happened all the same.
             let _ = sender.send(reply);
         });

@@ -100,7 +100,7 @@ impl Call {
         self.route = route.name();
         // Whoever asks must be known and may do only what their key allows.
         if !route.is_open() {
-            self.authorize(&head.headers, route.is_write())?;
+            self.authorize(&head.headers, route.role())?;
         }
         // What the client has seen comes back in the answer, whatever it is.
         self.session = headers::session(bytes_of(&head.headers, &TERTIUM_SESSION))?;
@@ -131,12 +131,12 @@ impl Call {
     ///
     /// # Errors
     /// `unauthenticated`, `forbidden`.
-    pub(crate) fn authorize(&mut self, headers: &HeaderMap, is_write: bool) -> Result<(), Problem> {
+    pub(crate) fn authorize(&mut self, headers: &HeaderMap, needed: Role) -> Result<(), Problem> {
         let Some(keys) = &self.app.keys else { return Ok(()) };
         let token = bytes_of(headers, &AUTHORIZATION).and_then(headers::bearer);
         let Caller { principal, role } =
             token.and_then(|token| keys.caller(token)).ok_or_else(|| Problem::of(Code::Unauthenticated))?;
-        if is_write && role < Role::Write {
+        if role < needed {
             return Err(Problem::of(Code::Forbidden));
         }
         self.principal = principal;

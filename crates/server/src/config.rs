@@ -2,6 +2,7 @@
 //!
 //! Whatever is wrong is reported at once, each with its name, its value, where it came from and what would be right.
 
+mod calls;
 mod error;
 mod parse;
 mod settings;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use cell::Level;
 
+pub use calls::Calls;
 pub use error::{ConfigError, ConfigErrors};
 pub use settings::{SETTINGS, Setting};
 pub use sources::{Loaded, Source, Value, load};
@@ -37,6 +39,8 @@ pub struct Config {
     pub limits: edge::Limits,
     /// What a bulk stream may take.
     pub streams: StreamLimits,
+    /// Whom the server may call.
+    pub calls: Calls,
     /// The cell.
     pub cell: cell::Options,
     /// How log lines look.
@@ -81,6 +85,7 @@ impl Default for Config {
             consistency: Level::Linearizable,
             limits: edge::Limits::default(),
             streams: StreamLimits::default(),
+            calls: Calls::default(),
             cell: cell::Options::default(),
             log_format: LogFormat::Pretty,
             log_level: "info".to_owned(),

@@ -59,7 +59,7 @@ impl Service {
 
 fn pass(call: &mut Call, head: &HeaderMap) -> Result<(), Problem> {
     call.bound_head(head)?;
-    call.authorize(head, call.route.is_write())?;
+    call.authorize(head, call.route.role())?;
     call.session = headers::session(bytes_of(head, &TERTIUM_SESSION))?;
     Ok(())
 }

@@ -2,10 +2,13 @@
 //!
 //! Counting a request is a few additions to atomics; everything else happens when somebody asks.
 
+mod calls;
+
 use std::fmt::{Error, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use call::Client;
 use cell::CellHandle;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -25,8 +28,8 @@ const BOUNDS_US: [u64; 16] = [
 ];
 
 /// The statuses this server answers; others are counted as 0, and there are none.
-const STATUSES: [u16; 19] =
-    [200, 201, 202, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503, 504, 304, 0];
+const STATUSES: [u16; 20] =
+    [200, 201, 202, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 304, 0];
 
 const ROUTES: usize = RouteName::ALL.len();
 
@@ -61,7 +64,7 @@ struct Histogram {
 
 impl Metrics {
     /// Counts of nothing so far, and a window on what the cell counts.
-    pub(crate) fn new(cell: CellHandle) -> Self {
+    pub(crate) fn new(cell: CellHandle, client: Client) -> Self {
         let requests = Arc::new(Requests {
             counts: std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)))),
             latency: std::array::from_fn(|_| Histogram::default()),
@@ -69,6 +72,8 @@ impl Metrics {
         });
         let mut registry = Registry::with_prefix("tertium");
         registry.register_collector(Box::new(Arc::clone(&requests)));
+        registry.register_collector(Box::new(calls::Doubts(cell.clone())));
+        registry.register_collector(Box::new(calls::Destinations(client)));
         registry.register_collector(Box::new(CellCounts(cell)));
         Self { requests, registry }
     }

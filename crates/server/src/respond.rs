@@ -102,8 +102,16 @@ pub(crate) fn of_reply(reply: &Reply, key: &str, command: Option<&[u8]>) -> Resu
     match reply {
         Reply::Decided(decided) => of_decided(decided, key, command),
         Reply::Rejected(rejected) => Err(problem_of(*rejected, key)),
-        Reply::Uncertain | Reply::Pending { .. } => Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
+        Reply::Uncertain => Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
+        Reply::Pending { seen } => Ok(Answered { seen: Some(*seen), ..pending(key) }),
     }
+}
+
+/// `202`, with where to ask: what becomes of it is not known yet.
+pub(crate) fn pending(key: &str) -> Answered {
+    let mut answered = Answered::of(wire::answer::pending(key));
+    answered.extra.location = Some(wire::path::operation_path(key));
+    answered
 }
 
 fn of_decided(decided: &Decided, key: &str, command: Option<&[u8]>) -> Result<Answered, Problem> {

@@ -5,6 +5,7 @@
 
 mod topics;
 
+use edge::Role;
 use http::Method;
 
 pub(crate) use topics::TopicRoute;
@@ -38,6 +39,12 @@ pub(crate) enum Route<'a> {
     Settle(&'a str),
     /// Of topics and subscriptions.
     Topic(TopicRoute<'a>),
+    /// `POST /v1/calls`
+    Call,
+    /// `GET /v1/uncertain`
+    Uncertain,
+    /// `POST /v1/uncertain/{id}/resolve`
+    Resolve(&'a str),
     /// `GET /healthz`
     Healthz,
     /// `GET /readyz`
@@ -87,6 +94,8 @@ impl<'a> Route<'a> {
         let Some(rest) = rest else {
             return match (collection, get, post) {
                 ("transfers", ..) => write(Self::Transfer),
+                ("calls", ..) => write(Self::Call),
+                ("uncertain", ..) => read(Self::Uncertain),
                 ("accounts", true, _) => Ok(Self::Accounts),
                 ("accounts", _, true) => Ok(Self::OpenAccount),
                 ("accounts", ..) => Err(NoRoute::WrongMethod { allow: GET_POST }),
@@ -105,6 +114,7 @@ impl<'a> Route<'a> {
             ("accounts", id, Some("transfers")) => read(Self::History(id)),
             ("operations", key, None) => read(Self::Operation(key)),
             ("operations", key, Some("settle")) => write(Self::Settle(key)),
+            ("uncertain", id, Some("resolve")) => write(Self::Resolve(id)),
             _ => Err(NoRoute::NotFound),
         }
     }
@@ -130,6 +140,11 @@ impl<'a> Route<'a> {
         self.name().is_write()
     }
 
+    /// What whoever asks must be allowed.
+    pub(crate) const fn role(&self) -> Role {
+        self.name().role()
+    }
+
     /// Which it is, without what it is about.
     pub(crate) const fn name(&self) -> RouteName {
         match self {
@@ -146,6 +161,9 @@ impl<'a> Route<'a> {
             Self::Operation(_) => RouteName::Operation,
             Self::Settle(_) => RouteName::Settle,
             Self::Topic(route) => route.name(),
+            Self::Call => RouteName::Call,
+            Self::Uncertain => RouteName::Uncertain,
+            Self::Resolve(_) => RouteName::Resolve,
             _ => RouteName::Server,
         }
     }
@@ -172,13 +190,16 @@ pub(crate) enum RouteName {
     Events,
     Subscribe,
     Subscriptions,
+    Call,
+    Uncertain,
+    Resolve,
     Server,
     None,
 }
 
 impl RouteName {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::OpenAccount,
         Self::Accounts,
         Self::Account,
@@ -196,6 +217,9 @@ impl RouteName {
         Self::Events,
         Self::Subscribe,
         Self::Subscriptions,
+        Self::Call,
+        Self::Uncertain,
+        Self::Resolve,
         Self::Server,
         Self::None,
     ];
@@ -212,7 +236,9 @@ impl RouteName {
             | Self::Reverse
             | Self::Settle
             | Self::Publish
-            | Self::Subscribe => true,
+            | Self::Subscribe
+            | Self::Call
+            | Self::Resolve => true,
             Self::Accounts
             | Self::Account
             | Self::History
@@ -220,8 +246,18 @@ impl RouteName {
             | Self::Operation
             | Self::Events
             | Self::Subscriptions
+            | Self::Uncertain
             | Self::Server
             | Self::None => false,
+        }
+    }
+
+    /// What whoever asks must be allowed. To say by hand what became of something is for few.
+    pub(crate) const fn role(self) -> Role {
+        match self {
+            Self::Resolve => Role::Admin,
+            _ if self.is_write() => Role::Write,
+            _ => Role::Read,
         }
     }
 
@@ -245,6 +281,9 @@ impl RouteName {
             Self::Events => "events",
             Self::Subscribe => "subscribe",
             Self::Subscriptions => "subscriptions",
+            Self::Call => "call",
+            Self::Uncertain => "uncertain",
+            Self::Resolve => "resolve",
             Self::Server => "server",
             Self::None => "none",
         }
@@ -278,6 +317,11 @@ mod tests {
         check("POST", "/v1/transfers/x/reverse", Ok(Route::Reverse("x")));
         check("GET", "/v1/operations/k", Ok(Route::Operation("k")));
         check("POST", "/v1/operations/k/settle", Ok(Route::Settle("k")));
+        check("POST", "/v1/calls", Ok(Route::Call));
+        check("GET", "/v1/calls", wrong(POST));
+        check("GET", "/v1/uncertain", Ok(Route::Uncertain));
+        check("POST", "/v1/uncertain/17/resolve", Ok(Route::Resolve("17")));
+        check("GET", "/v1/uncertain/17", Err(NoRoute::NotFound));
         check("GET", "/healthz", Ok(Route::Healthz));
         check("POST", "/readyz", wrong(GET));
         check("GET", "/errors", Ok(Route::Errors));

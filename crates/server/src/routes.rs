@@ -1,5 +1,6 @@
 //! What each route does.
 
+mod calls;
 mod operations;
 mod pages;
 mod reads;

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use call::{Client, SettingsError};
 use cell::{OpenLog, Recovery, StartError, Stopper};
 use edge::{BodyRoom, KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
 use http::HeaderValue;
 use log::{Log, LogError};
 use log_file::{LogFile, LogOptions};
+use outbox::{Outbox, UnderWay};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -31,6 +34,9 @@ pub struct Running {
     stopper: Stopper,
     serving: tokio::task::JoinHandle<usize>,
     keeping_keys: Option<tokio::task::JoinHandle<()>>,
+    under_way: UnderWay,
+    performing: tokio::task::JoinHandle<()>,
+    stop_grace: Duration,
 }
 
 /// Why a server cannot start.
@@ -40,6 +46,8 @@ pub enum RunError {
     Tls(TlsError),
     /// The API keys cannot be read.
     Keys(KeysError),
+    /// The settings of the calls that the server makes do not go together.
+    Calls(SettingsError),
     /// The address cannot be listened on.
     Listen {
         /// Which.
@@ -134,12 +142,12 @@ pub async fn start_on(
     let address = listener.address().map_err(|error| RunError::Listen { address: config.listen, error })?;
     let data = config.data.clone();
     let options = config.cell.clone();
-    let started = tokio::task::spawn_blocking(move || {
-        // No route accepts what is done outside.
-        let outbox = Box::new(|_| {});
-        cell::start(&data, options, open_log, outbox, &mut tell_progress)
-    })
-    .await;
+    let addresses = config.calls.policy(config.listen.ip().is_loopback());
+    let client = Client::new(config.calls.settings(Arc::clone(&addresses))).map_err(RunError::Calls)?;
+    let outbox = Outbox::default();
+    let handed = outbox.of_cell();
+    let started =
+        tokio::task::spawn_blocking(move || cell::start(&data, options, open_log, handed, &mut tell_progress)).await;
     let (cell, stopper) = started.map_err(|error| RunError::System(error.into()))?.map_err(RunError::Cell)?;
     let keys = match config.authentication {
         true => Some(KeyRing::open(config.keys_path()).map_err(RunError::Keys)?),
@@ -152,8 +160,9 @@ pub async fn start_on(
     let app = Arc::new(App {
         // An id is a header value.
         node: HeaderValue::from_str(&config.cell.node).unwrap_or_else(|_| HeaderValue::from_static("node")),
-        metrics: Metrics::new(cell.clone()),
-        cell,
+        metrics: Metrics::new(cell.clone(), client.clone()),
+        addresses,
+        cell: cell.clone(),
         bodies: BodyRoom::new(config.limits.bodies_bytes_max),
         limits: config.limits,
         streams: config.streams,
@@ -162,11 +171,14 @@ pub async fn start_on(
         stop: stop.clone(),
         anonymous: "".into(),
     });
+    let under_way = outbox.under_way();
+    let performing = tokio::spawn(outbox.run(cell, client));
     let position = app.cell.status().position;
     info!(%address, %position, "serving");
     let keeping_keys = keys.map(|keys| tokio::spawn(keys.keep_current()));
+    let stop_grace = app.limits.stop_grace;
     let serving = tokio::spawn(listener.serve(Service::new(app)));
-    Ok(Running { address, stop, stopper, serving, keeping_keys })
+    Ok(Running { address, stop, stopper, serving, keeping_keys, under_way, performing, stop_grace })
 }
 
 fn tell_progress(recovery: Recovery) {
@@ -190,10 +202,16 @@ impl Running {
         if let Some(task) = self.keeping_keys {
             task.abort();
         }
+        // What came of calls under way should still be told; what is not in time is found uncertain by the next leader.
+        if !self.under_way.none_within(self.stop_grace).await {
+            warn!("calls were cut off; they are uncertain until the server runs again");
+        }
         let stopper = self.stopper;
         if let Err(error) = tokio::task::spawn_blocking(move || stopper.stop()).await {
             warn!(%error, "the cell was not stopped in order");
         }
+        // The cell is gone, and with it whatever could still be handed over.
+        self.performing.abort();
         info!("stopped");
     }
 }
@@ -203,6 +221,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Tls(_) => f.write_str("TLS cannot be used"),
             Self::Keys(_) => f.write_str("the API keys cannot be used"),
+            Self::Calls(_) => f.write_str("the settings of calls cannot be used"),
             Self::Listen { address, .. } => write!(f, "cannot listen on {address}"),
             Self::Cell(_) => f.write_str("the cell cannot start"),
             Self::System(_) => f.write_str("the system refuses what a server needs"),
@@ -215,6 +234,7 @@ impl std::error::Error for RunError {
         match self {
             Self::Tls(error) => Some(error),
             Self::Keys(error) => Some(error),
+            Self::Calls(error) => Some(error),
             Self::Cell(error) => Some(error),
             Self::Listen { error, .. } | Self::System(error) => Some(error),
         }

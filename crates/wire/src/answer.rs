@@ -3,11 +3,12 @@
 use machine::{Body, Moved, Record, Refusal};
 use words::Outcome;
 
+use crate::call;
 use crate::codes::Code;
 use crate::json::{put_plain, put_str, put_u64};
 use crate::problem::Problem;
 use crate::topic;
-use crate::view::{Account, write_account, write_transfer};
+use crate::view::{Account, Operation, write_account, write_operation, write_transfer};
 
 /// The content type of every answer that is no problem.
 pub const JSON_TYPE: &str = "application/json";
@@ -77,13 +78,16 @@ pub fn answer_of<'a>(record: &Record<'a>, items: impl IntoIterator<Item = Item<'
             Problem::of_batch(item, item_key, refusal, record.key).answer()
         }
         Body::Barred => Problem::of_barred(record.key).answer(),
-        Body::Claimed { .. }
-        | Body::Configured { .. }
-        | Body::CallAccepted(_)
-        | Body::CallTried(_)
-        | Body::CallEnded(_)
-        | Body::Saga(_)
-        | Body::Resolved { .. } => Problem::of(Code::Internal).answer(),
+        Body::CallAccepted(_) => pending(record.key),
+        Body::CallEnded(ref ended) => call::answer_of(ended, record.key),
+        Body::Resolved { call, committed: was_done, .. } => {
+            let mut body = Vec::with_capacity(64);
+            call::write_resolved(&mut body, call, was_done);
+            committed(STATUS_OK, body)
+        }
+        Body::Claimed { .. } | Body::Configured { .. } | Body::CallTried(_) | Body::Saga(_) => {
+            Problem::of(Code::Internal).answer()
+        }
         Body::Topic(ref record) => topic::answer_of(record),
     }
 }
@@ -152,6 +156,25 @@ pub(crate) const fn status_of(moved: &Moved<'_>) -> u16 {
         Event::Posted | Event::Held | Event::Reversal => STATUS_CREATED,
         Event::Captured | Event::Voided | Event::Expired => STATUS_OK,
     }
+}
+
+/// `202`: accepted, and where to ask for what becomes of it.
+pub fn pending(key: &str) -> Answer {
+    let operation = Operation {
+        key,
+        outcome: Outcome::Uncertain,
+        status: 202,
+        body: b"",
+        position: None,
+        received: None,
+        decided: None,
+        expires: None,
+        replays: 0,
+        joins: 0,
+    };
+    let mut body = Vec::with_capacity(256);
+    write_operation(&mut body, &operation);
+    Answer { status: 202, content_type: JSON_TYPE, outcome: Outcome::Uncertain, code: None, body }
 }
 
 pub(crate) const fn committed(status: u16, body: Vec<u8>) -> Answer {

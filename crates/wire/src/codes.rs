@@ -5,6 +5,7 @@
 
 use words::Outcome;
 
+mod effects;
 mod sagas;
 mod table;
 mod topics;
@@ -14,13 +15,17 @@ pub const TABLE: [Row; CODES] = {
     let mut rows = [table::ROWS[0]; CODES];
     let mut at = 0;
     while at < CODES {
-        let (first, second) = (table::ROWS.len(), table::ROWS.len() + topics::ROWS.len());
+        let first = table::ROWS.len();
+        let second = first + topics::ROWS.len();
+        let third = second + sagas::ROWS.len();
         rows[at] = if at < first {
             table::ROWS[at]
         } else if at < second {
             topics::ROWS[at - first]
-        } else {
+        } else if at < third {
             sagas::ROWS[at - second]
+        } else {
+            effects::ROWS[at - third]
         };
         assert!(rows[at].code as usize == at + 1, "a row's place in the table is its code's number");
         at += 1;
@@ -84,6 +89,12 @@ pub enum Code {
     RunState,
     RunPastPivot,
     StepNotFound,
+    CallRefused,
+    CallNotDone,
+    CallCompensated,
+    CallCancelled,
+    NotUncertain,
+    DestinationNotAllowed,
 }
 
 /// Whether the same key may be tried again.
@@ -136,7 +147,7 @@ pub const EXIT_REFUSED: u8 = 10;
 pub const EXIT_UNCERTAIN: u8 = 20;
 
 /// How many codes there are.
-pub const CODES: usize = table::ROWS.len() + topics::ROWS.len() + sagas::ROWS.len();
+pub const CODES: usize = table::ROWS.len() + topics::ROWS.len() + sagas::ROWS.len() + effects::ROWS.len();
 
 impl Code {
     /// Its line of the table.
@@ -194,7 +205,7 @@ impl From<machine::Code> for Code {
             machine::Code::Overflow => Self::Overflow,
             machine::Code::InsufficientFunds => Self::InsufficientFunds,
             machine::Code::BatchRefused => Self::BatchRefused,
-            machine::Code::NotUncertain => Self::OperationUnknown,
+            machine::Code::NotUncertain => Self::NotUncertain,
             machine::Code::TopicReserved => Self::TopicReserved,
             machine::Code::TooMany => Self::LimitReached,
             machine::Code::SubscriptionNotFound => Self::SubscriptionNotFound,

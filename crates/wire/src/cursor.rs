@@ -19,6 +19,8 @@ pub enum List {
     Accounts = 1,
     /// `GET /v1/accounts/{id}/transfers`; its scope is the account's id.
     Transfers = 2,
+    /// `GET /v1/uncertain`; its scope is the number of the last call, its place the stamp since when that is uncertain.
+    Uncertain = 3,
 }
 
 /// A place in a list.

@@ -5,6 +5,7 @@
 //! same answer.
 
 pub mod answer;
+pub mod call;
 pub mod codes;
 pub mod cursor;
 pub mod event;

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document at `/openapi.json`, made of the same tables as the answers. Tests compare its schemas with
 //! what the parsers take and the writers write.
 
+mod calls;
 mod schemas;
 mod topics;
 
@@ -104,7 +105,8 @@ const REVERSES: [Code; 5] =
 
 fn paths() -> Value {
     let mut paths = json!({});
-    let all = account_paths().into_iter().chain(transfer_paths()).chain(topics::paths()).chain(other_paths());
+    let of_effects = topics::paths().into_iter().chain(calls::paths());
+    let all = account_paths().into_iter().chain(transfer_paths()).chain(of_effects).chain(other_paths());
     for (method, path, operation) in all {
         paths[path][method] = operation;
     }
@@ -345,6 +347,7 @@ fn parameters() -> Value {
         ("Prefer", "Prefer", "header", "respond-async: do not wait for slow work.", text()),
         ("traceparent", "traceparent", "header", trace, text()),
         ("account_id", "id", "path", "The account.", reference("schemas", "Id")),
+        ("uncertain_id", "id", "path", "The id in the list.", text()),
         ("transfer_id", "id", "path", "The transfer.", json!({ "type": "string", "format": "uuid" })),
         ("operation_key", "key", "path", "The operation's idempotency key.", reference("schemas", "Key")),
         ("code", "code", "path", "The code.", reference("schemas", "Code")),

@@ -40,6 +40,8 @@ struct Extra {
     item_code: Option<Code>,
     allowed: Vec<&'static str>,
     could_have: Option<String>,
+    /// JSON.
+    call: Option<Vec<u8>>,
 }
 
 impl Problem {
@@ -108,6 +110,21 @@ impl Problem {
     #[must_use]
     pub fn with_could_have(mut self, level: impl Into<String>) -> Self {
         self.extra.could_have = Some(level.into());
+        self
+    }
+
+    /// Says that it is about a member of `parent`.
+    #[must_use]
+    pub fn within(mut self, parent: &str) -> Self {
+        self.detail = format!("{parent}.{}", self.detail);
+        self.extra.field = self.extra.field.map(|field| format!("{parent}.{field}"));
+        self
+    }
+
+    /// Adds `call`: what became of a durable call, as JSON.
+    #[must_use]
+    pub(crate) fn with_call(mut self, json: Vec<u8>) -> Self {
+        self.extra.call = Some(json);
         self
     }
 
@@ -214,6 +231,10 @@ impl Extra {
         text(out, ",\"item_key\":", self.item.as_ref().map(|(_, key)| key.as_str()));
         text(out, ",\"item_code\":", self.item_code.map(Code::as_str));
         text(out, ",\"could_have\":", self.could_have.as_deref());
+        if let Some(call) = &self.call {
+            out.extend_from_slice(b",\"call\":");
+            out.extend_from_slice(call);
+        }
         if !self.allowed.is_empty() {
             out.extend_from_slice(b",\"allowed\":[");
             for (at, method) in self.allowed.iter().enumerate() {

@@ -106,6 +106,42 @@ impl HistoryQuery {
     }
 }
 
+/// The query of `GET /v1/uncertain`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UncertainQuery {
+    /// Items per page: 1 to 1000.
+    pub limit: usize,
+    /// After the call that became uncertain then, under that number.
+    pub after: (Stamp, u64),
+}
+
+impl UncertainQuery {
+    /// Reads what follows the question mark.
+    ///
+    /// # Errors
+    /// As [`AccountsQuery::parse`].
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::parse(query)?;
+        let limit = parameters.limit()?;
+        let after = parameters.take("cursor").map(|text| Self::place(&text)).transpose()?;
+        parameters.finish(&["limit", "cursor"])?;
+        Ok(Self { limit, after: after.unwrap_or((Stamp::ZERO, 0)) })
+    }
+
+    /// The cursor that goes on after that call.
+    pub fn cursor((since, call): (Stamp, u64)) -> String {
+        let number = call.to_string();
+        format!("{}-{number}", Cursor::new(List::Uncertain, &number, since.raw()))
+    }
+
+    fn place(text: &str) -> Result<(Stamp, u64), Problem> {
+        let invalid = || Problem::of(Code::CursorInvalid);
+        let (cursor, number) = text.split_once('-').ok_or_else(invalid)?;
+        let since = Cursor::parse(List::Uncertain, number, cursor)?;
+        Ok((Stamp::from_raw(since), number.parse().map_err(|_| invalid())?))
+    }
+}
+
 impl OperationQuery {
     /// Reads what follows the question mark.
     ///
@@ -250,6 +286,10 @@ mod tests {
         assert_eq!(history.from, Some(Stamp::from_micros(1_000_000)));
         assert_eq!(history.to, Some(Stamp::from_micros(2_000_000)));
         assert_eq!(OperationQuery::parse("wait_ms=250"), Ok(OperationQuery { wait_ms: 250 }));
+        let after = (Stamp::from_micros(7), 12);
+        let cursor = UncertainQuery::cursor(after);
+        assert_eq!(UncertainQuery::parse(&format!("cursor={cursor}")), Ok(UncertainQuery { limit: 100, after }));
+        assert!(UncertainQuery::parse(&format!("cursor={cursor}3")).is_err());
     }
 
     #[test]

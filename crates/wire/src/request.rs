@@ -4,6 +4,7 @@
 //! that means less than its sender thinks. The bytes made here are canonical, so bodies that differ only in white space
 //! or in the order of members are the same request.
 
+mod call;
 mod event;
 mod metadata;
 mod number;
@@ -18,6 +19,7 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use words::{Stamp, TransferId, check_id, check_key};
 
+pub use call::{Asked, CALL_BODY_BYTES_MAX, parse_call, parse_resolve};
 pub use event::{EVENT_DATA_BYTES_MAX, EVENT_DEPTH_MAX, EventForm, parse_events};
 pub use metadata::{METADATA_BYTES_MAX, METADATA_DEPTH_MAX, canonical_metadata};
 pub use number::HOLD_MS_MAX;

@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("crates/log-file", &["crates/words", "crates/log", "crates/disk"]),
     ("crates/archive", &["crates/words", "crates/machine", "crates/disk"]),
     ("crates/machine", &["crates/words"]),
+    ("crates/outbox", &["crates/words", "crates/machine", "crates/cell", "crates/call"]),
     ("crates/client", &["crates/words"]),
     ("crates/inbox-sql", &["crates/words"]),
     (
@@ -30,6 +31,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crates/words",
             "crates/wire",
             "crates/edge",
+            "crates/call",
+            "crates/outbox",
             "crates/cell",
             "crates/log",
             "crates/disk",

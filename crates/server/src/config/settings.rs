@@ -6,7 +6,7 @@ use std::time::Duration;
 use words::{CellName, check_id};
 
 use super::parse::{bytes, consistency, count, duration, show_bytes, show_consistency, show_duration, switch};
-use super::{Config, LogFormat};
+use super::{Config, LogFormat, calls};
 
 /// One setting. In the file it is `name`, in the environment `TERTIUM_NAME`, as a flag `--name` with hyphens.
 #[derive(Clone, Copy, Debug)]
@@ -233,6 +233,35 @@ pub const SETTINGS: &[Setting] = &[
         "Commands of one stream that may be undecided at once; reading waits beyond that."),
     sized!("grpc_message_bytes_max", streams.message_bytes_max: usize, 64 << 10..=64 << 20,
         "One gRPC message."),
+    Setting {
+        name: "calls_allow",
+        unit: "list",
+        meaning: "Whom durable calls may reach: hosts, addresses, networks, or none. Default: loopback where only loopback \
+                  is listened on, else none.",
+        set: |c, text| calls::allow(text).map(|items| c.calls.allow = Some(items)),
+        show: |c| match &c.calls.allow {
+            Some(items) => calls::show(items),
+            None => String::new(),
+        },
+    },
+    counted!("calls_concurrency_max", calls.concurrency_max: usize, 1..=100_000,
+        "Calls under way at one destination; more wait for their turn."),
+    Setting {
+        name: "calls_not_done",
+        unit: "list",
+        meaning: "Destinations, as host or host:port, whose 408, 429 and 503 mean that nothing was done.",
+        set: |c, text| calls::hosts(text).map(|items| c.calls.not_done = items),
+        show: |c| calls::show(&c.calls.not_done),
+    },
+    Setting {
+        name: "calls_trusted",
+        unit: "list",
+        meaning: "Destinations, likewise, whose own word about the outcome (Tertium-Outcome) is believed.",
+        set: |c, text| calls::hosts(text).map(|items| c.calls.trusted = items),
+        show: |c| calls::show(&c.calls.trusted),
+    },
+    counted!("open_calls_max", cell.open_calls_max: u64, 1..=1_000_000,
+        "Durable calls that may be open at once; more are turned away with 503."),
     Setting {
         name: "log_format",
         unit: "pretty/json",

@@ -95,7 +95,7 @@ fn decide(call: &Call, frame: TransferFrame, patience_us: u64) -> impl Future<Ou
     drop(packed);
     let reply = (!batch.is_empty()).then(|| {
         let deadline_us = call.app.cell.now_us() + patience_us;
-        call.app.submit(stream_command(&call.principal, &batch), deadline_us)
+        call.app.submit(stream_command(&call.principal, &batch), deadline_us, true)
     });
     let app = std::sync::Arc::clone(&call.app);
     async move {

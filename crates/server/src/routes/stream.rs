@@ -145,7 +145,7 @@ impl Reader {
         if !batch.is_empty() {
             undecided.command = stream_command(&self.call.principal, &batch);
             let deadline_us = self.call.app.cell.now_us() + self.patience_us;
-            undecided.reply = Some(self.call.app.submit(undecided.command.clone(), deadline_us));
+            undecided.reply = Some(self.call.app.submit(undecided.command.clone(), deadline_us, true));
         }
         permit.send(Ok(undecided));
         Ok(())

@@ -1,5 +1,8 @@
 //! Writes: from a body to a command, from the cell's reply to an answer.
 
+use std::sync::Arc;
+
+use call::AddressPolicy;
 use cell::Reply;
 use edge::{BodyError, Collected};
 use http::HeaderMap;
@@ -7,14 +10,13 @@ use http::HeaderName;
 use http::request::Parts;
 use hyper::body::Incoming;
 use wire::headers::{self, Media};
-use wire::path::{id_of_segment, operation_path};
-use wire::view::{Operation, write_operation};
+use wire::path::id_of_segment;
 use wire::{Code, Problem, request};
-use words::{Key, Outcome};
+use words::Key;
 
-use super::{operations, stream, topics};
+use super::{calls, operations, stream, topics};
 use crate::call::{Call, IDEMPOTENCY_KEY, media_of};
-use crate::respond::{Answered, Extra, of_reply};
+use crate::respond::{Answered, of_reply, pending};
 use crate::route::{Route, RouteName};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -49,7 +51,8 @@ pub(crate) async fn write(
         let Some(body) = body.take() else { return Err(crate::respond::internal("a body that is gone")) };
         return stream::answer(call, head, body);
     }
-    decide(call, head, body, |body, principal, key| command_of(route, body, principal, key)).await
+    let addresses = Arc::clone(&call.app.addresses);
+    decide(call, head, body, |body, principal, key| command_of(&*addresses, route, body, principal, key)).await
 }
 
 /// Answers a write whose body is one command: `make` makes it of body, principal and key.
@@ -68,9 +71,14 @@ pub(super) async fn decide(
     // Items of a batch that were refused and not remembered are known by their place only.
     let items = (call.route == RouteName::Batch).then(|| command.clone());
     if headers::prefers_async(head.headers.get_all(PREFER).iter().map(http::HeaderValue::as_bytes)) {
+        if call.route == RouteName::Call {
+            // Slow work: that it is accepted, durably, is all that is waited for.
+            let reply = call.app.accept(command, deadline_us).await;
+            return of_reply(&reply, key.as_str(), None);
+        }
         // The answer has nobody to go to; the write happens all the same.
-        drop(call.app.submit(command, deadline_us));
-        return Ok(accepted(key.as_str()));
+        drop(call.app.submit(command, deadline_us, true));
+        return Ok(pending(key.as_str()));
     }
     let reply = call.app.write(command, deadline_us).await;
     of_reply(&reply, key.as_str(), items.as_deref())
@@ -101,7 +109,13 @@ pub(super) async fn collect(call: &Call, body: &mut Option<Incoming>) -> Result<
     })
 }
 
-fn command_of(route: Route<'_>, body: &[u8], principal: &str, key: &str) -> Result<Vec<u8>, Problem> {
+fn command_of(
+    addresses: &dyn AddressPolicy,
+    route: Route<'_>,
+    body: &[u8],
+    principal: &str,
+    key: &str,
+) -> Result<Vec<u8>, Problem> {
     match route {
         Route::OpenAccount => request::parse_account(body, principal, key),
         Route::Transfer => request::parse_transfer(body, principal, key),
@@ -109,31 +123,11 @@ fn command_of(route: Route<'_>, body: &[u8], principal: &str, key: &str) -> Resu
         Route::Capture(id) => request::parse_capture(&id_of_segment("id", id)?, body, principal, key),
         Route::Void(id) => request::parse_void(&id_of_segment("id", id)?, body, principal, key),
         Route::Reverse(id) => request::parse_reverse(&id_of_segment("id", id)?, body, principal, key),
+        Route::Call => {
+            request::parse_call(body, principal, key, |parent, asked| calls::check(addresses, parent, asked))
+        }
+        Route::Resolve(id) => request::parse_resolve(&id_of_segment("id", id)?, body, principal, key),
         _ => Err(crate::respond::internal("a route that is no write")),
-    }
-}
-
-/// `202`, with where to ask: what becomes of it is not known yet.
-fn accepted(key: &str) -> Answered {
-    let operation = Operation {
-        key,
-        outcome: Outcome::Uncertain,
-        status: 202,
-        body: b"",
-        position: None,
-        received: None,
-        decided: None,
-        expires: None,
-        replays: 0,
-        joins: 0,
-    };
-    let mut out = Vec::with_capacity(256);
-    write_operation(&mut out, &operation);
-    Answered {
-        status: 202,
-        outcome: Some(Outcome::Uncertain),
-        extra: Extra { location: Some(operation_path(key)), ..Extra::default() },
-        ..Answered::page(wire::answer::JSON_TYPE, out)
     }
 }
 

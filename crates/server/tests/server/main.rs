@@ -1,6 +1,7 @@
 //! The contract, checked through a real socket: each test has a server, a directory and a port of its own.
 
 mod bad_input;
+mod calls;
 mod contract;
 mod edges;
 mod grpc;

@@ -509,6 +509,7 @@ pub(super) mod grpc {
     pub(in crate::codes) const PERMISSION_DENIED: u8 = 7;
     pub(in crate::codes) const RESOURCE_EXHAUSTED: u8 = 8;
     pub(in crate::codes) const FAILED_PRECONDITION: u8 = 9;
+    pub(in crate::codes) const ABORTED: u8 = 10;
     pub(in crate::codes) const OUT_OF_RANGE: u8 = 11;
     pub(in crate::codes) const UNIMPLEMENTED: u8 = 12;
     pub(in crate::codes) const INTERNAL: u8 = 13;

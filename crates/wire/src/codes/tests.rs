@@ -74,6 +74,12 @@ fn the_whole_table() {
         47 run-not-possible http=409 grpc=9 exit=10 refused NewKey "The run is in no state for this"
         48 run-past-pivot http=409 grpc=9 exit=10 refused NewKey "The run goes only forward"
         49 step-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such step"
+        50 call-refused http=422 grpc=9 exit=10 refused NewKey "The receiver refused the call"
+        51 call-not-done http=502 grpc=14 exit=10 refused NewKey "The call was not done"
+        52 call-compensated http=409 grpc=10 exit=10 refused NewKey "The call was undone"
+        53 call-cancelled http=409 grpc=10 exit=10 refused NewKey "The call counts as not done"
+        54 not-uncertain http=409 grpc=9 exit=10 refused NewKey "The call is not uncertain"
+        55 destination-not-allowed http=403 grpc=7 exit=10 refused Corrected "The server does not call there"
     "#]]
     .assert_eq(&text);
 }

@@ -57,7 +57,7 @@ pub(super) fn schemas() -> Value {
         ("Ready", ready()),
         ("Problem", problem()),
     ];
-    for (name, schema) in objects.into_iter().chain(super::topics::schemas()) {
+    for (name, schema) in objects.into_iter().chain(super::topics::schemas()).chain(super::calls::schemas()) {
         schemas[name] = schema;
     }
     schemas
@@ -233,6 +233,7 @@ fn problem() -> Value {
             ("item", json!({ "type": "integer", "minimum": 0, "description": "Which item of the batch, from 0." })),
             ("item_key", text()),
             ("item_code", reference("schemas", "Code")),
+            ("call", json!({ "description": "What became of a durable call.", "$ref": "#/components/schemas/Call" })),
             ("could_have", json!({ "type": "string", "description": "The consistency that could be had instead." })),
             ("allowed", json!({ "type": "array", "items": { "type": "string" } })),
         ],

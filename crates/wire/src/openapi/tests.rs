@@ -31,6 +31,7 @@ fn the_paths_of_the_contract() {
         "post /v1/accounts",
         "get /v1/accounts/{id}",
         "get /v1/accounts/{id}/transfers",
+        "post /v1/calls",
         "get /v1/operations/{key}",
         "post /v1/operations/{key}/settle",
         "get /v1/subscriptions",
@@ -52,6 +53,8 @@ fn the_paths_of_the_contract() {
         "post /v1/transfers/{id}/capture",
         "post /v1/transfers/{id}/reverse",
         "post /v1/transfers/{id}/void",
+        "get /v1/uncertain",
+        "post /v1/uncertain/{id}/resolve",
     ];
     assert_eq!(found, expected);
 }

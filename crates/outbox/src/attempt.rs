@@ -1,0 +1,145 @@
+//! One attempt at a durable call: its request, and what its answer means.
+
+use std::time::Duration;
+
+use call::{Call, Client, Report, Verdict};
+use http::{HeaderValue, Method, StatusCode, header};
+use machine::{Body, CallOrder, Finding, Op, Phase, Record, Tried};
+use words::{Key, Stamp};
+
+use crate::probe::Probe;
+use crate::request::{self, RequestError};
+
+/// How much of a receiver's answer is kept.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+/// How much of the evidence is kept.
+const EVIDENCE_BYTES_MAX: usize = 300;
+
+/// What an attempt found out.
+struct Found {
+    finding: Finding,
+    evidence: String,
+    report: Option<Report>,
+}
+
+/// Makes the attempt, and gives the command that tells what came of it.
+pub(crate) async fn perform(
+    client: &Client,
+    call: u64,
+    attempt: u32,
+    phase: Phase,
+    deadline: Duration,
+    accepted: &[u8],
+) -> Vec<u8> {
+    let found = match Record::decode(accepted) {
+        Ok(Record { principal: _, key, body: Body::CallAccepted(body), .. }) => {
+            ask(client, phase, deadline, key, &body.order).await
+        }
+        Ok(_) | Err(_) => not_sent("the record of the call cannot be read"),
+    };
+    tell(call, attempt, &found)
+}
+
+fn not_sent(why: impl std::fmt::Display) -> Found {
+    Found { finding: Finding::NotDone, evidence: format!("nothing was sent: {why}"), report: None }
+}
+
+async fn ask(client: &Client, phase: Phase, deadline: Duration, key: &str, order: &CallOrder<'_>) -> Found {
+    let probe = match (phase == Phase::Probe).then(|| Probe::parse(order.probe)).transpose() {
+        Ok(probe) => probe,
+        Err(error) => return not_sent(error),
+    };
+    let call = match phase {
+        Phase::Call | Phase::Resend => call_of(order, key),
+        Phase::Probe => probe.as_ref().map_or_else(|| Err(RequestError::Absent), |probe| probe_of(probe, key)),
+        Phase::Compensate => compensation_of(order, key),
+    };
+    let call = match call {
+        Ok(call) => Call { deadline, retries_max: order.tries_max.saturating_sub(1).min(3), ..call },
+        Err(error) => return not_sent(error),
+    };
+    let report = client.call(call).await;
+    let finding = match (&probe, &report.answer) {
+        (Some(probe), Some(answer)) => probe.finding(answer.status.as_u16(), &answer.body),
+        // A probe that was not answered says nothing.
+        (Some(_), None) => Finding::Uncertain,
+        (None, Some(answer)) if phase == Phase::Resend && speaks_of_itself_only(answer.status) => Finding::Uncertain,
+        (None, _) => finding_of(&report.verdict),
+    };
+    // What was seen last says more than what was made of it.
+    let evidence = report.attempts.last().map_or_else(|| report.verdict.to_string(), |last| last.evidence.to_string());
+    Found { finding, evidence, report: Some(report) }
+}
+
+/// Refusals of a request that say nothing about the one before it under the same key: who asks is not let in any more, or
+/// its twin is in the way.
+fn speaks_of_itself_only(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 407 | 409 | 413 | 414 | 421 | 431)
+}
+
+const fn finding_of(verdict: &Verdict) -> Finding {
+    match verdict {
+        Verdict::Committed => Finding::Committed,
+        Verdict::Refused => Finding::Refused,
+        Verdict::StillAtIt => Finding::StillAtIt,
+        Verdict::NotDone(_) => Finding::NotDone,
+        Verdict::Uncertain(_) => Finding::Uncertain,
+    }
+}
+
+fn call_of(order: &CallOrder<'_>, key: &str) -> Result<Call, RequestError> {
+    let mut call = request::call_of(order.method, order.url, order.headers, order.body)?;
+    call.key = Some(Key::new(key).map_err(|_| RequestError::Key)?);
+    call.read = false;
+    Ok(call)
+}
+
+fn probe_of(probe: &Probe, key: &str) -> Result<Call, RequestError> {
+    let mut call = request::call_of("GET", &probe.url_for(key), &probe.headers, b"")?;
+    call.method = Method::GET;
+    call.read = true;
+    Ok(call)
+}
+
+fn compensation_of(order: &CallOrder<'_>, key: &str) -> Result<Call, RequestError> {
+    let compensation = request::Compensation::parse(order.compensation)?;
+    let mut call =
+        request::call_of(&compensation.method, &compensation.url, &compensation.headers, compensation.body.as_bytes())?;
+    let named = HeaderValue::try_from(format!("\"{key}\"")).map_err(|_| RequestError::Key)?;
+    call.headers.insert("tertium-compensates", named);
+    call.key = Some(request::compensation_key(key));
+    call.read = false;
+    Ok(call)
+}
+
+/// The command that takes what was found into the log.
+fn tell(call: u64, attempt: u32, found: &Found) -> Vec<u8> {
+    let answer = found.report.as_ref().and_then(|report| report.answer.as_ref());
+    let body = answer.map_or(&b""[..], |answer| &answer.body);
+    let kept = &body[..body.len().min(KEPT_BYTES_MAX)];
+    let content_type = answer.and_then(|answer| answer.headers.get(header::CONTENT_TYPE)?.to_str().ok());
+    let evidence = &found.evidence[..found.evidence.floor_char_boundary(EVIDENCE_BYTES_MAX)];
+    let tried = Tried {
+        call,
+        attempt,
+        finding: found.finding,
+        evidence,
+        tries: found.report.as_ref().map_or(0, |report| report.attempts.len() as u32),
+        status: answer.map_or(0, |answer| answer.status.as_u16()),
+        content_type: content_type.filter(|text| text.len() <= 200).unwrap_or_default(),
+        body: kept,
+        is_cut: kept.len() < body.len() || answer.is_some_and(|answer| answer.cut.is_some()),
+        retry_after_ms: answer.map_or(0, retry_after_ms),
+    };
+    let mut command = Vec::with_capacity(128 + kept.len());
+    machine::encode_head(&mut command, Stamp::MAX, "", "");
+    Op::Tried(tried).encode(&mut command);
+    command
+}
+
+/// `Retry-After` in seconds (RFC 9110, section 10.2.3); a date is not followed here, the backoff is.
+fn retry_after_ms(answer: &call::Answer) -> u64 {
+    let seconds =
+        answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    seconds.map_or(0, |seconds| seconds.saturating_mul(1_000))
+}

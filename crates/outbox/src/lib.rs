@@ -1,0 +1,110 @@
+//! Performs effects after commit: each at least once, with its operation's key; what came of it goes back into the log.
+//!
+//! It holds nothing that must last. The cell hands over [`Work`](cell::Work); what an attempt found is submitted as a
+//! command, again and again until the cell takes it. If the process stops in between, the next leader's claim finds the
+//! attempt open and calls it uncertain.
+
+mod attempt;
+mod probe;
+mod request;
+mod submit;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use call::Client;
+use cell::{CellHandle, OutboxOf, Work};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+pub use probe::{Probe, ProbeError};
+pub use request::{Compensation, RequestError, check_headers, check_url};
+
+/// How many calls may wait for their turn at one destination: as many as may be open.
+pub const WAITING_MAX: usize = 100_000;
+
+/// Work on its way from the cell's thread.
+#[derive(Debug)]
+struct Handed {
+    work: Work,
+    at: Instant,
+}
+
+/// Where the cell hands work over, before there is anybody to do it.
+#[derive(Debug)]
+pub struct Outbox {
+    sender: UnboundedSender<Handed>,
+    receiver: UnboundedReceiver<Handed>,
+    under_way: UnderWay,
+}
+
+/// How many effects are being performed.
+#[derive(Clone, Debug, Default)]
+pub struct UnderWay(Arc<watch::Sender<usize>>);
+
+impl UnderWay {
+    /// Waits until nothing is being performed, at most so long. Says whether that came.
+    pub async fn none_within(&self, patience: Duration) -> bool {
+        let mut count = self.0.subscribe();
+        let none = count.wait_for(|count| *count == 0);
+        matches!(tokio::time::timeout(patience, none).await, Ok(Ok(_)))
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    fn begin(&self) -> Performing {
+        self.0.send_modify(|count| *count += 1);
+        Performing(self.clone())
+    }
+}
+
+/// One effect being performed.
+struct Performing(UnderWay);
+
+impl Drop for Performing {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        // Bounded by what may be open, which the cell sees to.
+        let (sender, receiver) = unbounded_channel();
+        Self { sender, receiver, under_way: UnderWay::default() }
+    }
+}
+
+impl Outbox {
+    /// What the cell calls with its work.
+    pub fn of_cell(&self) -> OutboxOf {
+        let sender = self.sender.clone();
+        // After the end there is nobody to do it, and the claim of the next life finds it.
+        Box::new(move |work| drop(sender.send(Handed { work, at: Instant::now() })))
+    }
+
+    /// How many effects are being performed, now and later.
+    pub fn under_way(&self) -> UnderWay {
+        self.under_way.clone()
+    }
+
+    /// Performs what is handed over, until the cell is gone.
+    pub async fn run(self, cell: CellHandle, client: Client) {
+        let Self { sender, mut receiver, under_way } = self;
+        drop(sender);
+        while let Some(Handed { work, at }) = receiver.recv().await {
+            // Deliveries have nobody yet.
+            let Work::Try { call, attempt, phase, remaining_us, accepted } = work else { continue };
+            let (cell, client, performing) = (cell.clone(), client.clone(), under_way.begin());
+            tokio::spawn(async move {
+                let _performing = performing;
+                let deadline = Duration::from_micros(remaining_us).saturating_sub(at.elapsed());
+                let command = attempt::perform(&client, call, attempt, phase, deadline, &accepted).await;
+                submit::submit(&cell, command).await;
+            });
+        }
+    }
+}

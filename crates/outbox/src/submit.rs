@@ -1,0 +1,38 @@
+//! What came of an effect, into the log: again and again until the cell takes it.
+
+use std::time::Duration;
+
+use cell::{CellHandle, Rejected, Reply, Write};
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Submits a command without a key. Ends when it is decided, or when nobody can decide it in this life any more.
+pub(crate) async fn submit(cell: &CellHandle, command: Vec<u8>) {
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let (sender, receiver) = oneshot::channel();
+        let write = Write { command: command.clone(), deadline_us: u64::MAX, waits_for_end: true };
+        // The receiver lives until the answer is there.
+        cell.write(write, move |reply| drop(sender.send(reply)));
+        match receiver.await {
+            Ok(Reply::Rejected(Rejected::Overloaded { .. } | Rejected::StorageFull)) => {
+                tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            Ok(Reply::Rejected(
+                why @ (Rejected::Malformed | Rejected::TooLarge { .. } | Rejected::DeadlineExceeded),
+            )) => {
+                error!(?why, "what came of an effect cannot be told");
+                return;
+            }
+            Ok(Reply::Rejected(Rejected::Stopping) | Reply::Uncertain) | Err(_) => {
+                warn!("the cell ends before it heard what came of an effect; the next leader finds it uncertain");
+                return;
+            }
+            Ok(Reply::Decided(_) | Reply::Pending { .. }) => return,
+        }
+    }
+}
