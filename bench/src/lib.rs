@@ -6,6 +6,7 @@
 pub mod call;
 pub mod facts;
 pub mod figures;
+pub mod handler;
 pub mod http;
 pub mod load;
 pub mod ndjson;

@@ -115,6 +115,35 @@ impl Workload for Transfers {
     }
 }
 
+/// One durable call per request, each with a new key.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    keys: Keys,
+    key: String,
+    body: Vec<u8>,
+}
+
+impl Calls {
+    /// Of the handler at that address.
+    pub fn new(handler: std::net::SocketAddr, seed: u64) -> Self {
+        let keys = Keys::new(&mut Rng::with_seed(seed));
+        let body = format!(r#"{{"url":"http://{handler}/pay","body":{{"amount":1}}}}"#).into_bytes();
+        Self { keys, key: String::new(), body }
+    }
+}
+
+impl Workload for Calls {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        self.keys.next(&mut self.key);
+        http::put_post(out, "/v1/calls", &self.key, &self.body);
+        true
+    }
+
+    fn answered(&mut self, status: u16, body: &[u8]) -> Result<u64, String> {
+        if status == 200 { Ok(1) } else { Err(failure(status, body)) }
+    }
+}
+
 /// Requests whose keys are decided.
 #[derive(Clone, Debug)]
 pub struct Replays {

@@ -16,6 +16,7 @@ mod remote;
 mod serve;
 mod settings;
 mod transfer;
+mod uncertain;
 
 use std::io;
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ enum Command {
     Account(account::AccountArgs),
     Transfer(transfer::TransferArgs),
     Op(operation::OperationArgs),
+    Uncertain(uncertain::UncertainArgs),
     Import(Box<import::ImportArgs>),
     Bench(bench::BenchArgs),
     Log(log::LogArgs),
@@ -87,6 +89,7 @@ fn run(command: Command, format: Format) -> Ended {
         Command::Account(args) => remote::block_on(args.run(format))?,
         Command::Transfer(args) => remote::block_on(args.run(format))?,
         Command::Op(args) => remote::block_on(args.run(format))?,
+        Command::Uncertain(args) => remote::block_on(args.run(format))?,
         Command::Import(args) => remote::block_on(args.run(format))?,
         Command::Bench(args) => remote::block_on(args.run(format))?,
         Command::Log(args) => args.run(format),

@@ -41,6 +41,7 @@ mod retry;
 mod secret;
 mod settle;
 mod transport;
+mod uncertain;
 
 pub use call::Write;
 pub use client::{BuildError, Client, ClientBuilder};
@@ -53,3 +54,4 @@ pub use read::{Consistency, Read, ReadError, Seen};
 pub use retry::RetryOptions;
 pub use secret::{ApiKey, ApiKeyError};
 pub use settle::Settle;
+pub use uncertain::{Resolved, UncertainCall, UncertainPage};
