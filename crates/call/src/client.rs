@@ -41,6 +41,8 @@ pub struct Call {
     pub retries_max: u32,
     /// Whether it changes nothing: only then may it be hedged.
     pub read: bool,
+    /// The largest body of an answer that is read, where the destination's own bound is not lower. Default no bound.
+    pub answer_bytes_max: u64,
 }
 
 impl Call {
@@ -55,6 +57,7 @@ impl Call {
             key: None,
             deadline: Duration::from_millis(words::DEADLINE_DEFAULT_MS),
             retries_max: crate::terms::RETRIES_MAX,
+            answer_bytes_max: u64::MAX,
         }
     }
 }
@@ -149,7 +152,8 @@ impl Client {
     /// Makes the call. Ends by its deadline, whatever the receiver does. Dropped before, the call is given up, and what
     /// became of it is as uncertain as after a time-out.
     pub async fn call(&self, call: Call) -> Report {
-        let terms = Terms::starting(Instant::now(), call.deadline, call.retries_max, call.read);
+        let starting = Terms::starting(Instant::now(), call.deadline, call.retries_max, call.read);
+        let terms = Terms { answer_bytes_max: call.answer_bytes_max, ..starting };
         let result = match self.destination(&call.url) {
             Ok(destination) => {
                 let request = request_of(call, terms.clone());

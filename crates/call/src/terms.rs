@@ -17,6 +17,8 @@ pub struct Terms {
     pub retries_max: u32,
     /// Whether it changes nothing: only then may it be hedged.
     pub read: bool,
+    /// The largest body of an answer that is read, where the destination's own bound is not lower.
+    pub answer_bytes_max: u64,
     pub(crate) started: Instant,
     pub(crate) log: Arc<Mutex<Log>>,
 }
@@ -43,7 +45,7 @@ pub struct Attempt {
 impl Terms {
     /// Until then, with these many retries at most.
     pub fn new(until: Instant, retries_max: u32, read: bool) -> Self {
-        Self { until, retries_max, read, started: Instant::now(), log: Arc::default() }
+        Self { until, retries_max, read, answer_bytes_max: u64::MAX, started: Instant::now(), log: Arc::default() }
     }
 
     /// From one reading of the clock, so that what has passed and what is left come to the whole. An hour at most.

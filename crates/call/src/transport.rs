@@ -96,6 +96,10 @@ struct Inner {
     connections_made: AtomicU64,
 }
 
+/// How much of an answer's body is read, among the extensions of its request.
+#[derive(Clone, Copy, Debug)]
+struct AnswerBytesMax(u64);
+
 #[derive(Default, Debug)]
 struct Idle {
     /// The one used last at the back.
@@ -148,8 +152,9 @@ impl tower::Service<Request<Bytes>> for Transport {
 
 impl Inner {
     async fn call(self: &Arc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, Evidence> {
-        let until = Terms::of(&request).until;
-        let request = self.wire_form(request)?;
+        let Terms { until, answer_bytes_max, .. } = Terms::of(&request);
+        let mut request = self.wire_form(request)?;
+        request.extensions_mut().insert(AnswerBytesMax(answer_bytes_max.min(self.settings.body_bytes_max)));
         let mut sleep = std::pin::pin!(tokio::time::sleep_until(until.into()));
         match self.settings.protocol {
             Protocol::Http1 => self.call_http1(request, until, sleep.as_mut()).await,
@@ -182,13 +187,14 @@ impl Inner {
         request: Request<Full<Bytes>>,
         mut sleep: Pin<&mut Sleep>,
     ) -> Result<Response<Bytes>, Evidence> {
+        let answer_bytes_max = self.answer_bytes_max(&request);
         let before = connection.bytes_written();
         let answer = match by(sleep.as_mut(), connection.head(request)).await {
             Some(answer) => answer?,
             None => return Err(Evidence::TimedOut { bytes_written: connection.bytes_written() - before }),
         };
         let (head, incoming) = answer.into_parts();
-        let mut reading = Reading::new(incoming, self.settings.body_bytes_max);
+        let mut reading = Reading::new(incoming, answer_bytes_max);
         let cut = by(sleep, connection.body(&mut reading)).await.unwrap_or(Some(Cut::TimedOut));
         Ok(reading.finish(head, cut))
     }
@@ -219,14 +225,20 @@ impl Inner {
         request: Request<Full<Bytes>>,
         mut sleep: Pin<&mut Sleep>,
     ) -> Result<Response<Bytes>, Evidence> {
+        let answer_bytes_max = self.answer_bytes_max(&request);
         let answer = match by(sleep.as_mut(), connection.head(request)).await {
             Some(answer) => answer?,
             None => return Err(Evidence::TimedOutShared),
         };
         let (head, incoming) = answer.into_parts();
-        let mut reading = Reading::new(incoming, self.settings.body_bytes_max);
+        let mut reading = Reading::new(incoming, answer_bytes_max);
         let cut = by(sleep, poll_fn(|cx| reading.poll(cx))).await.unwrap_or(Some(Cut::TimedOut));
         Ok(reading.finish(head, cut))
+    }
+
+    /// How much of the body of an answer to this request is read.
+    fn answer_bytes_max(&self, request: &Request<Full<Bytes>>) -> u64 {
+        request.extensions().get().map_or(self.settings.body_bytes_max, |AnswerBytesMax(bytes_max)| *bytes_max)
     }
 
     /// The connection all share, and whether it was there already.

@@ -13,7 +13,7 @@ use crate::request::{self, RequestError};
 /// How much of a receiver's answer is kept.
 const KEPT_BYTES_MAX: usize = 64 << 10;
 /// How much of the evidence is kept.
-const EVIDENCE_BYTES_MAX: usize = 300;
+pub(crate) const EVIDENCE_BYTES_MAX: usize = 300;
 
 /// What an attempt found out.
 struct Found {
@@ -138,7 +138,7 @@ fn tell(call: u64, attempt: u32, found: &Found) -> Vec<u8> {
 }
 
 /// `Retry-After` in seconds (RFC 9110, section 10.2.3); a date is not followed here, the backoff is.
-fn retry_after_ms(answer: &call::Answer) -> u64 {
+pub(crate) fn retry_after_ms(answer: &call::Answer) -> u64 {
     let seconds =
         answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     seconds.map_or(0, |seconds| seconds.saturating_mul(1_000))

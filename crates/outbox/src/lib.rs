@@ -5,9 +5,12 @@
 //! attempt open and calls it uncertain.
 
 mod attempt;
+mod deliver;
 mod probe;
 mod request;
+mod secrets;
 mod submit;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +20,12 @@ use cell::{CellHandle, OutboxOf, Work};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+pub use deliver::DeliverySettings;
 pub use probe::{Probe, ProbeError};
 pub use request::{Compensation, RequestError, check_headers, check_url};
+pub use secrets::{SecretsError, WebhookSecrets};
+
+use deliver::Couriers;
 
 /// How many calls may wait for their turn at one destination: as many as may be open.
 pub const WAITING_MAX: usize = 100_000;
@@ -40,23 +47,32 @@ pub struct Outbox {
 
 /// How many effects are being performed.
 #[derive(Clone, Debug, Default)]
-pub struct UnderWay(Arc<watch::Sender<usize>>);
+pub struct UnderWay {
+    count: Arc<watch::Sender<usize>>,
+    closing: Arc<watch::Sender<bool>>,
+}
 
 impl UnderWay {
-    /// Waits until nothing is being performed, at most so long. Says whether that came.
+    /// Begins no further delivery, and waits until nothing is being performed, at most so long. Says whether that came.
     pub async fn none_within(&self, patience: Duration) -> bool {
-        let mut count = self.0.subscribe();
+        self.closing.send_replace(true);
+        let mut count = self.count.subscribe();
         let none = count.wait_for(|count| *count == 0);
         matches!(tokio::time::timeout(patience, none).await, Ok(Ok(_)))
     }
 
     /// How many.
     pub fn count(&self) -> usize {
-        *self.0.borrow()
+        *self.count.borrow()
+    }
+
+    /// Whether nothing further is to be begun.
+    fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 
     fn begin(&self) -> Performing {
-        self.0.send_modify(|count| *count += 1);
+        self.count.send_modify(|count| *count += 1);
         Performing(self.clone())
     }
 }
@@ -66,7 +82,7 @@ struct Performing(UnderWay);
 
 impl Drop for Performing {
     fn drop(&mut self) {
-        self.0.0.send_modify(|count| *count -= 1);
+        self.0.count.send_modify(|count| *count -= 1);
     }
 }
 
@@ -92,12 +108,22 @@ impl Outbox {
     }
 
     /// Performs what is handed over, until the cell is gone.
-    pub async fn run(self, cell: CellHandle, client: Client) {
+    pub async fn run(self, cell: CellHandle, client: Client, secrets: WebhookSecrets, settings: DeliverySettings) {
         let Self { sender, mut receiver, under_way } = self;
         drop(sender);
+        let couriers = Couriers::new(cell.clone(), client.clone(), secrets, settings, under_way.clone());
         while let Some(Handed { work, at }) = receiver.recv().await {
-            // Deliveries have nobody yet.
-            let Work::Try { call, attempt, phase, remaining_us, accepted } = work else { continue };
+            let (call, attempt, phase, remaining_us, accepted) = match work {
+                Work::Try { call, attempt, phase, remaining_us, accepted } => {
+                    (call, attempt, phase, remaining_us, accepted)
+                }
+                Work::Deliver { subscription } => {
+                    couriers.wake(subscription);
+                    continue;
+                }
+                // The steps of sagas have nobody yet.
+                Work::Evaluate { .. } => continue,
+            };
             let (cell, client, performing) = (cell.clone(), client.clone(), under_way.begin());
             tokio::spawn(async move {
                 let _performing = performing;
@@ -106,5 +132,7 @@ impl Outbox {
                 submit::submit(&cell, command).await;
             });
         }
+        // Whoever still waits for something to deliver waits in vain.
+        under_way.closing.send_replace(true);
     }
 }

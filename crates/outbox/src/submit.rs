@@ -9,8 +9,9 @@ use tracing::{error, warn};
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Submits a command without a key. Ends when it is decided, or when nobody can decide it in this life any more.
-pub(crate) async fn submit(cell: &CellHandle, command: Vec<u8>) {
+/// Submits a command without a key. Ends when it is decided, or, with `false`, when nobody can decide it in this life any
+/// more.
+pub(crate) async fn submit(cell: &CellHandle, command: Vec<u8>) -> bool {
     let mut pause = Duration::from_millis(10);
     loop {
         let (sender, receiver) = oneshot::channel();
@@ -26,13 +27,13 @@ pub(crate) async fn submit(cell: &CellHandle, command: Vec<u8>) {
                 why @ (Rejected::Malformed | Rejected::TooLarge { .. } | Rejected::DeadlineExceeded),
             )) => {
                 error!(?why, "what came of an effect cannot be told");
-                return;
+                return false;
             }
             Ok(Reply::Rejected(Rejected::Stopping) | Reply::Uncertain) | Err(_) => {
                 warn!("the cell ends before it heard what came of an effect; the next leader finds it uncertain");
-                return;
+                return false;
             }
-            Ok(Reply::Decided(_) | Reply::Pending { .. }) => return,
+            Ok(Reply::Decided(_) | Reply::Pending { .. }) => return true,
         }
     }
 }

@@ -7,6 +7,7 @@ use call::AddressPolicy;
 use cell::{CellHandle, Level, Query, Read, ReadReply, Reply, Write};
 use edge::{BodyRoom, KeyRing, Limits, Stop};
 use http::HeaderValue;
+use outbox::WebhookSecrets;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use wire::{Code, Problem};
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub node: HeaderValue,
     /// Whom the server may call.
     pub addresses: Arc<dyn AddressPolicy>,
+    /// What signs deliveries.
+    pub secrets: WebhookSecrets,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether the server is stopping.

@@ -33,6 +33,10 @@ pub struct Config {
     pub authentication: bool,
     /// The file of API keys; `None` = `keys.toml` in `data`.
     pub keys: Option<PathBuf>,
+    /// The file of the secrets that sign deliveries; `None` = `webhook-secrets.toml` in `data`.
+    pub webhook_secrets: Option<PathBuf>,
+    /// How events are delivered.
+    pub deliveries: outbox::DeliverySettings,
     /// The level of reads that name none.
     pub consistency: Level,
     /// What one client may take.
@@ -82,6 +86,8 @@ impl Default for Config {
             tls_key: None,
             authentication: false,
             keys: None,
+            webhook_secrets: None,
+            deliveries: outbox::DeliverySettings::default(),
             consistency: Level::Linearizable,
             limits: edge::Limits::default(),
             streams: StreamLimits::default(),
@@ -109,6 +115,11 @@ impl Config {
     /// Where the API keys are.
     pub fn keys_path(&self) -> PathBuf {
         self.keys.clone().unwrap_or_else(|| self.data.join("keys.toml"))
+    }
+
+    /// Where the secrets that sign deliveries are.
+    pub fn secrets_path(&self) -> PathBuf {
+        self.webhook_secrets.clone().unwrap_or_else(|| self.data.join("webhook-secrets.toml"))
     }
 
     /// What settings say together and none says alone.

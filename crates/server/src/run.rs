@@ -11,7 +11,7 @@ use edge::{BodyRoom, KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
 use http::HeaderValue;
 use log::{Log, LogError};
 use log_file::{LogFile, LogOptions};
-use outbox::{Outbox, UnderWay};
+use outbox::{Outbox, SecretsError, UnderWay, WebhookSecrets};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -46,6 +46,8 @@ pub enum RunError {
     Tls(TlsError),
     /// The API keys cannot be read.
     Keys(KeysError),
+    /// The webhook secrets cannot be read.
+    Secrets(SecretsError),
     /// The settings of the calls that the server makes do not go together.
     Calls(SettingsError),
     /// The address cannot be listened on.
@@ -156,12 +158,14 @@ pub async fn start_on(
     if keys.as_ref().is_some_and(KeyRing::is_empty) {
         warn!(file = %config.keys_path().display(), "there are no API keys: nobody can come in before `tertium keys create`");
     }
+    let secrets = WebhookSecrets::open(config.secrets_path()).map_err(RunError::Secrets)?;
     let stop = listener.stop();
     let app = Arc::new(App {
         // An id is a header value.
         node: HeaderValue::from_str(&config.cell.node).unwrap_or_else(|_| HeaderValue::from_static("node")),
         metrics: Metrics::new(cell.clone(), client.clone()),
         addresses,
+        secrets: secrets.clone(),
         cell: cell.clone(),
         bodies: BodyRoom::new(config.limits.bodies_bytes_max),
         limits: config.limits,
@@ -172,7 +176,7 @@ pub async fn start_on(
         anonymous: "".into(),
     });
     let under_way = outbox.under_way();
-    let performing = tokio::spawn(outbox.run(cell, client));
+    let performing = tokio::spawn(outbox.run(cell, client, secrets, config.deliveries));
     let position = app.cell.status().position;
     info!(%address, %position, "serving");
     let keeping_keys = keys.map(|keys| tokio::spawn(keys.keep_current()));
@@ -221,6 +225,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Tls(_) => f.write_str("TLS cannot be used"),
             Self::Keys(_) => f.write_str("the API keys cannot be used"),
+            Self::Secrets(_) => f.write_str("the webhook secrets cannot be used"),
             Self::Calls(_) => f.write_str("the settings of calls cannot be used"),
             Self::Listen { address, .. } => write!(f, "cannot listen on {address}"),
             Self::Cell(_) => f.write_str("the cell cannot start"),
@@ -234,6 +239,7 @@ impl std::error::Error for RunError {
         match self {
             Self::Tls(error) => Some(error),
             Self::Keys(error) => Some(error),
+            Self::Secrets(error) => Some(error),
             Self::Calls(error) => Some(error),
             Self::Cell(error) => Some(error),
             Self::Listen { error, .. } | Self::System(error) => Some(error),

@@ -24,7 +24,7 @@ const PARSERS: [Parser; 12] = [
     |body| request::parse_publish("orders", EventForm::Short, body, PRINCIPAL, KEY),
     |body| request::parse_publish("orders", EventForm::Structured, body, PRINCIPAL, KEY),
     |body| request::parse_publish("orders", EventForm::Batched, body, PRINCIPAL, KEY),
-    |body| request::parse_subscription("mail", body, PRINCIPAL, KEY),
+    |body| request::parse_subscription("mail", body, PRINCIPAL, KEY, |_| Ok(())),
     |body| request::parse_topic("orders", body, PRINCIPAL, KEY),
 ];
 

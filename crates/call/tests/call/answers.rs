@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use call::{Cut, Meanings, NotDone, Verdict};
+use call::{Call, Cut, Meanings, NotDone, Verdict};
 
 use crate::receiver::{Receiver, answer, client, effect, told};
 
@@ -83,6 +83,17 @@ async fn a_huge_answer_is_cut() {
         // What the sockets' buffers took, and no more: the connection was dropped.
         let sent = receiver.seen.bytes_sent.load(Ordering::SeqCst);
         assert!(sent < HUGE / 4, "{head:?}: {sent} bytes were taken");
+    }
+}
+
+#[tokio::test]
+async fn a_call_may_ask_for_less_of_an_answer_than_its_destination_allows() {
+    for (asked, read) in [(1 << 10, 1 << 10), (u64::MAX, 1 << 20)] {
+        let receiver = huge("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        let call = Call { answer_bytes_max: asked, ..effect(&receiver.url()) };
+        let answer = client(|_| {}).call(call).await.answer.unwrap();
+        assert_eq!(answer.cut, Some(Cut::TooLarge { bytes_max: read }));
+        assert!(answer.body.len() as u64 <= read);
     }
 }
 

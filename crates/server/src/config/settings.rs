@@ -145,6 +145,13 @@ pub const SETTINGS: &[Setting] = &[
         show: |c| show_path(c.keys.as_ref()),
     },
     Setting {
+        name: "webhook_secrets",
+        unit: "path",
+        meaning: "File of the secrets that sign deliveries, for its owner's eyes only; read again when it changes. Default: webhook-secrets.toml in data.",
+        set: |c, text| some_path(text).map(|path| c.webhook_secrets = Some(path)),
+        show: |c| show_path(c.webhook_secrets.as_ref()),
+    },
+    Setting {
         name: "consistency",
         unit: "level",
         meaning: "The level of reads that name none: linearizable, bounded=<ms> or eventual.",

@@ -36,7 +36,7 @@ pub(super) fn check(addresses: &dyn AddressPolicy, parent: &str, asked: Asked<'_
 }
 
 /// An address that is written down can be judged at once; a name is judged when it is resolved, each time anew.
-fn check_address(addresses: &dyn AddressPolicy, field: &str, url: &http::Uri) -> Result<(), Problem> {
+pub(super) fn check_address(addresses: &dyn AddressPolicy, field: &str, url: &http::Uri) -> Result<(), Problem> {
     let host = url.host().unwrap_or_default();
     let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() else { return Ok(()) };
     let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });

@@ -1,5 +1,7 @@
 //! Topics and subscriptions: publishing, reading by pages or as a stream, and saying who is told what.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use cell::{Found, Query, ReadReply, TopicFound, TopicQuery};
 use edge::{Body, BoxError};
@@ -9,7 +11,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
-use machine::{Envelope, Record, TopicPage};
+use machine::{Envelope, Record, Settings, TopicPage};
+use outbox::check_url;
 use wire::path::id_of_segment;
 use wire::query::{EventsQuery, LettersQuery, NamesQuery, no_query};
 use wire::request::{self, EventForm};
@@ -18,8 +21,10 @@ use wire::topic::{
 };
 use wire::{Code, Problem, sse};
 
+use super::calls::check_address;
 use super::reads::{Fresh, answer, problem_of_read};
 use super::writes::{decide, json_only};
+use crate::app::App;
 use crate::call::{Call, bytes_of};
 use crate::respond::{Answered, internal};
 use crate::route::TopicRoute;
@@ -57,7 +62,11 @@ pub(super) async fn write(
         TopicRoute::Subscribe(segment) => {
             let name = name(segment)?;
             json_only(head, body.as_ref())?;
-            decide(call, head, body, |body, who, key| request::parse_subscription(&name, body, who, key)).await
+            let app = Arc::clone(&call.app);
+            let make = |body: &[u8], who: &str, key: &str| {
+                request::parse_subscription(&name, body, who, key, |settings| check_subscription(&app, settings))
+            };
+            decide(call, head, body, make).await
         }
         TopicRoute::Unsubscribe(segment) => {
             let name = name(segment)?;
@@ -76,6 +85,17 @@ pub(super) async fn write(
         }
         _ => Err(internal("a route that is no write")),
     }
+}
+
+/// Whether what a subscription asks for can be had here: an address that may be called, and secrets that there are.
+fn check_subscription(app: &App, settings: &Settings<'_>) -> Result<(), Problem> {
+    if settings.is_push() {
+        let url = check_url(settings.url).map_err(|error| Problem::field(Code::InvalidRequest, "url", error))?;
+        check_address(&*app.addresses, "url", &url)?;
+    }
+    let Some(unknown) = settings.secrets.iter().find(|name| app.secrets.find(name).is_none()) else { return Ok(()) };
+    let what = format_args!("names secrets of this server's webhook_secrets file, and `{unknown}` is none of them");
+    Err(Problem::field(Code::InvalidRequest, "secrets", what))
 }
 
 fn form_of(headers: &HeaderMap) -> Result<EventForm, Problem> {

@@ -16,14 +16,14 @@ pub(crate) struct Receiver {
 }
 
 #[derive(Clone, Debug)]
-struct Seen {
-    line: String,
+pub(crate) struct Seen {
+    pub(crate) line: String,
     headers: Vec<(String, String)>,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
@@ -108,7 +108,8 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) {
     }
 }
 
-fn next(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
+/// The next request of a connection; `None` at its end.
+pub(crate) fn next(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     let mut chunk = [0; 16 << 10];
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -12,3 +12,4 @@ mod reads;
 mod streams;
 mod topics;
 mod trouble;
+mod webhooks;

@@ -142,8 +142,8 @@ fn requests_are_what_parsers_take() {
         ("TopicRequest", parse_topic("t", unknown, "", "k").unwrap_err(), parse_topic("t", b"{}", "", "k").err()),
         (
             "SubscriptionRequest",
-            parse_subscription("s", unknown, "", "k").unwrap_err(),
-            parse_subscription("s", b"{}", "", "k").err(),
+            parse_subscription("s", unknown, "", "k", |_| Ok(())).unwrap_err(),
+            parse_subscription("s", b"{}", "", "k", |_| Ok(())).err(),
         ),
         ("LettersRequest", parse_letters("s", true, unknown, "", "k").unwrap_err(), None),
         ("VoidRequest", parse_void(transfer, unknown, "", "k").unwrap_err(), None),

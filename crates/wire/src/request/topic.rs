@@ -54,7 +54,13 @@ pub fn parse_topic(topic: &str, body: &[u8], principal: &str, key: &str) -> Resu
 ///
 /// # Errors
 /// As [`parse_publish`].
-pub fn parse_subscription(name: &str, body: &[u8], principal: &str, key: &str) -> Result<Vec<u8>, Problem> {
+pub fn parse_subscription(
+    name: &str,
+    body: &[u8],
+    principal: &str,
+    key: &str,
+    check: impl FnOnce(&Settings<'_>) -> Result<(), Problem>,
+) -> Result<Vec<u8>, Problem> {
     let Object(asked): Object<SubscriptionIn<'_>> = read(body)?;
     if asked.topics.is_empty() {
         return Err(Problem::field(Code::InvalidRequest, "topics", "a subscription is of at least 1 topic"));
@@ -74,6 +80,7 @@ pub fn parse_subscription(name: &str, body: &[u8], principal: &str, key: &str) -
         paused: asked.paused,
     };
     let start = asked.start.map(|raw| start_of(raw.get())).transpose()?;
+    check(&settings)?;
     Ok(command(principal, key, &Op::Topic(TopicOp::Subscribe { name, settings, start }), body.len()))
 }
 
@@ -238,7 +245,7 @@ mod tests {
         assert_eq!((problem.code, problem.field_name()), (Code::InvalidRequest, Some(field)), "{body}: {problem}");
     }
 
-    const SUBSCRIPTION: Parser = |body| parse_subscription("s", body, "p", "k");
+    const SUBSCRIPTION: Parser = |body| parse_subscription("s", body, "p", "k", |_| Ok(()));
     const TOPIC: Parser = |body| parse_topic("t", body, "p", "k");
     const ACK: Parser = |body| parse_acknowledgement("s", body, "p", "k");
     const REPLAY: Parser = |body| parse_letters("s", true, body, "p", "k");
