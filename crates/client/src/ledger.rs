@@ -290,8 +290,8 @@ impl ItemResult {
     pub fn into_outcome(self) -> Outcome<Transfer> {
         match (self.transfer, self.problem) {
             (Some(transfer), _) => Outcome::Committed(transfer),
-            (None, Some(problem)) => Outcome::Refused(problem),
-            (None, None) => {
+            (None, Some(problem)) if self.outcome == "refused" => Outcome::Refused(problem),
+            (None, _) => {
                 let reason = format!("the server said `{}` and nothing else", self.outcome);
                 Outcome::Uncertain(Uncertain { operation: operation_path(&self.key), reason })
             }

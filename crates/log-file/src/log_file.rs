@@ -225,8 +225,12 @@ impl LogFile {
         }
         let active = self.active.as_mut().expect("where there was none, the log has turned to one");
         let written = active.file.write_at(self.buffer.frame(active.seed), active.offset);
-        if let Err(error) = written.and_then(|()| active.file.sync()) {
-            return Err(self.refuse("appending", &error));
+        if let Err(error) = written {
+            return Err(self.refuse(&error));
+        }
+        // A sync that failed is fatal whatever it says: the frame may stand there whole.
+        if let Err(error) = active.file.sync() {
+            return Err(Refused::Fatal(self.pool.fail(format!("syncing an append failed: {error}"))));
         }
         active.offset += frame_bytes;
         (self.tail, self.digest, self.marked) = (position, digest, kind != Kind::Entry);
@@ -245,14 +249,14 @@ impl LogFile {
         Ok(())
     }
 
-    /// On file systems that copy on write even a prewritten block can meet a full disk. What was written of the frame is
-    /// not whole, and the next one overwrites it.
-    fn refuse(&self, what: &str, error: &io::Error) -> Refused {
+    /// On file systems that copy on write even a prewritten block can meet a full disk. What was written of the frame is taken
+    /// not to be whole, and the next one overwrites it.
+    fn refuse(&self, error: &io::Error) -> Refused {
         if is_full(error) {
             self.pool.set_full();
             return Refused::Full;
         }
-        Refused::Fatal(self.pool.fail(format!("{what} failed: {error}")))
+        Refused::Fatal(self.pool.fail(format!("appending failed: {error}")))
     }
 
     /// A reader whose next entry has that index, which is in the log.

@@ -49,6 +49,8 @@ pub(super) fn after(call: u64, open: OpenCall, finding: Finding, retry_after_ms:
         (Phase::Resend | Phase::Probe, Finding::NotDone | Finding::StillAtIt | Finding::Uncertain) => again(open.phase),
         (Phase::Compensate, Finding::Committed) => Next::End(CallEnd::Compensated),
         (Phase::Compensate, Finding::Refused) => escalated(open, now),
+        // What could not be undone in time is not tried for ever.
+        (Phase::Compensate, _) if open.bound().is_some_and(|bound| bound <= now) => escalated(open, now),
         (Phase::Compensate, Finding::NotDone | Finding::StillAtIt | Finding::Uncertain) => again(Phase::Compensate),
     }
 }
@@ -69,8 +71,6 @@ fn in_doubt(call: u64, open: OpenCall, now: Stamp, wait_ms: u64) -> Next {
 /// The call has been uncertain for as long as it may be.
 pub(super) fn way_out(open: OpenCall, now: Stamp) -> Next {
     match open.way_out {
-        // What could not be undone in time is not tried for ever.
-        _ if open.phase == Phase::Compensate => escalated(open, now),
         WayOut::Compensate if open.can_compensate => {
             Next::Open(OpenCall { phase: Phase::Compensate, state: State::Waiting { due: now }, ..open })
         }

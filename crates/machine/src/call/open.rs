@@ -67,6 +67,7 @@ impl OpenCall {
     pub(crate) fn wakes(&self) -> Option<Stamp> {
         match self.state {
             State::Trying { until } => Some(until.plus_ms(REPORT_MS)),
+            State::Waiting { due } if self.phase == Phase::Compensate => Some(due),
             State::Waiting { due } => Some(self.bound().map_or(due, |bound| bound.min(due))),
             State::Escalated => None,
         }

@@ -200,6 +200,46 @@ fn what_persists_is_tried_until_its_deadline() {
 }
 
 #[test]
+fn what_waits_past_its_deadline_was_not_done() {
+    check(
+        "call k1 resend escalate persistent
+         tried 0 1 not_done
+         pass 60000
+         tick",
+        expect![[r#"
+            call k1 resend escalate persistent: pending #0 | Try { call: 0, attempt: 1, phase: Call, until: Stamp(7238556061696000001) }
+            tried 0 1 not_done: noted
+            pass 60000: ok
+            tick: #0 ended: #2 not_done of #0 after 1 tries, uncertain 0 us: its deadline passed before it could be tried again
+        "#]],
+    );
+}
+
+#[test]
+fn the_declared_compensation_is_tried_however_late() {
+    check(
+        "call k1 resend compensate
+         tried 0 1 uncertain
+         pass 600000
+         tick
+         tick
+         tried 0 2 uncertain
+         pass 600000
+         tick",
+        expect![[r#"
+            call k1 resend compensate: pending #0 | Try { call: 0, attempt: 1, phase: Call, until: Stamp(7238556061696000001) }
+            tried 0 1 uncertain: noted
+            pass 600000: ok
+            tick: Try { call: 0, attempt: 2, phase: Compensate, until: Stamp(7238558556160000003) }
+            tick: 
+            tried 0 2 uncertain: noted
+            pass 600000: ok
+            tick: 
+        "#]],
+    );
+}
+
+#[test]
 fn a_pending_key_outlives_its_retention() {
     let mut world = World::new(1);
     world.talk("retention 1000\n call k1 escalate\n tried 1 1 uncertain\n pass 3600000\n call k1 escalate");

@@ -112,9 +112,8 @@ fn decide_item<'a, A: Archive>(
     let by = item_by(turn, principal, item);
     match standing(turn, &by)? {
         Standing::Decided(ordinal) => Ok(Verdict::Replayed { ordinal }),
-        Standing::Pending(_) => {
-            unreachable!("no request that is decided at once has the fingerprint of one that is not")
-        }
+        // Only a fingerprint that was made to collide leads here: it is the key of something else all the same.
+        Standing::Pending(_) => Err(Denial::of_text(Code::KeyReused, item.key).into()),
         Standing::New => transfer::decide(turn, &by, &item.order).map(|ordinal| Verdict::Decided { ordinal }),
     }
 }

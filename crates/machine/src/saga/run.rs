@@ -150,7 +150,10 @@ impl Run {
         };
         let is_forward = matches!(self.stage, Stage::Delayed { .. } | Stage::Forward);
         let deadline = Some(self.deadline).filter(|_| is_forward && !self.expired);
-        let steps = self.steps.iter().filter_map(|slot| slot.wakes(self.paused));
+        // What is to be tried again begins when the run goes on: paused, or with a reason to turn back that waits for what is
+        // in flight, it must not wake for it, over and over.
+        let is_held = self.paused || self.why.is_some();
+        let steps = self.steps.iter().filter_map(|slot| slot.wakes(is_held));
         steps.chain(stage).chain(deadline).min()
     }
 
@@ -233,14 +236,14 @@ impl Slot {
         self.order > 0
     }
 
-    fn wakes(&self, paused: bool) -> Option<Stamp> {
+    fn wakes(&self, is_held: bool) -> Option<Stamp> {
         let StepState::Busy { undoes, at } = self.state else { return None };
         match at {
             Busy::Evaluating { until } => Some(until),
             Busy::Calling { .. } => None,
             Busy::Waiting { due } => Some(due),
             Busy::Nested { until, .. } => Some(until).filter(|until| *until < Stamp::MAX),
-            Busy::Retrying { due } => Some(due).filter(|_| undoes || !paused),
+            Busy::Retrying { due } => Some(due).filter(|_| undoes || !is_held),
         }
     }
 

@@ -42,7 +42,9 @@ pub(super) async fn settle(
     }
     // The operation as everybody sees it: with its counts, and until when it is kept.
     let query = Query::Operation { principal: call.principal.to_string(), key: key.to_owned(), wait_until_us: None };
-    let reply = call.app.read(Level::Session(decided.seen), deadline_us, query).await?;
+    // From here on the key is definite: that its answer cannot be read now must not sound as if nothing had happened.
+    let unread = |_| Problem::of(Code::OutcomeUnknown).with_operation(key);
+    let reply = call.app.read(Level::Session(decided.seen), deadline_us, query).await.map_err(unread)?;
     match reply.found {
         Ok(Found::Operation(operation)) => {
             let mut answered = render(call, key, &operation)?;
@@ -51,7 +53,7 @@ pub(super) async fn settle(
             Ok(answered)
         }
         Ok(_) => Err(internal("another kind of thing was found")),
-        Err(error) => Err(problem_of_read(call, error, key)),
+        Err(error) => Err(unread(problem_of_read(call, error, key))),
     }
 }
 
@@ -109,15 +111,17 @@ pub(crate) fn with_operation<T>(
     };
     let record = Record::decode(bytes).map_err(internal)?;
     let first = answer_of(answer, key, None)?;
+    // What is accepted and not ended has no answer yet, and its key is kept for as long as that takes.
+    let is_decided = !answer.is_pending().map_err(internal)?;
     Ok(show(&Operation {
         key,
         outcome: first.outcome,
         status: first.status,
-        body: &first.body,
+        body: if is_decided { &first.body } else { b"" },
         position: Some((call.app.cell.cell(), record.position)),
         received: Some(record.stamp.minus_micros(u64::from(record.waited_us))),
-        decided: Some(record.stamp),
-        expires: Some(*expires_at),
+        decided: is_decided.then_some(record.stamp),
+        expires: is_decided.then_some(*expires_at),
         replays: *replays,
         joins: *joins,
     }))

@@ -261,6 +261,7 @@ fn a_person_ends_what_nothing_else_can() {
     assert!(item["tried"][0]["evidence"].as_str().unwrap().contains("closed"), "{item}");
     let operation = server.get("/v1/operations/k").json();
     assert_eq!((operation["outcome"].as_str(), operation["status"].as_u64()), (Some("uncertain"), Some(202)));
+    assert!(operation["body"].is_null() && operation["decided_at"].is_null(), "{operation}");
 
     let path = format!("/v1/uncertain/{}/resolve", item["id"].as_str().unwrap());
     assert_eq!(server.post(&path, "r0", r#"{"outcome":"committed"}"#).status, 400, "who says so, and how they know");

@@ -81,6 +81,6 @@ pub(super) const ROWS: [Row; 6] = [
         title: "The server does not call there",
         meaning: "The URL does not lead to a destination that this server may call: only those on its list, by http or https, \
                  without credentials in the URL.",
-        remedy: "Have the destination added to `calls.allow` in the configuration of the server.",
+        remedy: "Have the destination added to `calls_allow` in the configuration of the server.",
     },
 ];

@@ -1,9 +1,10 @@
 //! `POST /v1/calls` and what ends a call by hand.
 
 use machine::{CALL_MS_BOUNDS, CallOrder, Doubt, Op, Resolved, UNCERTAIN_MS_BOUNDS, WayOut};
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::fmt;
 use words::DEADLINE_DEFAULT_MS;
 
 use super::metadata::{Bounds, canonical_json};
@@ -146,7 +147,7 @@ impl Request {
     fn of(
         method: Option<&Text<'_>>,
         url: &Text<'_>,
-        headers: Option<&BTreeMap<String, String>>,
+        headers: Option<&Texts>,
         body: Option<&RawValue>,
     ) -> Result<Self, Problem> {
         let method = method.map_or("POST", |Text(method)| method);
@@ -157,8 +158,7 @@ impl Request {
             let what = format!("a URL has at most {URL_BYTES_MAX} bytes, this has {}", url.0.len());
             return Err(Problem::field(Code::InvalidRequest, "url", what));
         }
-        let named: BTreeMap<String, &str> =
-            headers.into_iter().flatten().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str())).collect();
+        let named = headers.map_or(Ok(BTreeMap::new()), Texts::as_headers)?;
         let (body, content_type) = body_of(body, named.get("content-type").copied())?;
         let mut headers = named;
         if let Some(content_type) = content_type {
@@ -227,7 +227,7 @@ fn canonical_headers(headers: &BTreeMap<String, &str>) -> Result<String, Problem
     Ok(String::from_utf8(out).expect("made of strings"))
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CallIn<'a> {
     #[serde(borrow, default)]
@@ -235,7 +235,7 @@ struct CallIn<'a> {
     #[serde(borrow)]
     url: Text<'a>,
     #[serde(default)]
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<Texts>,
     #[serde(borrow, default)]
     body: Option<&'a RawValue>,
     #[serde(default)]
@@ -260,7 +260,7 @@ impl CallIn<'_> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RequestIn<'a> {
     #[serde(borrow, default)]
@@ -268,7 +268,7 @@ struct RequestIn<'a> {
     #[serde(borrow)]
     url: Text<'a>,
     #[serde(default)]
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<Texts>,
     #[serde(borrow, default)]
     body: Option<&'a RawValue>,
 }
@@ -279,7 +279,7 @@ impl RequestIn<'_> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RetryIn {
     #[serde(default)]
@@ -288,40 +288,84 @@ struct RetryIn {
     until_deadline: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProbeIn<'a> {
     #[serde(borrow)]
     url: Text<'a>,
     #[serde(default)]
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<Texts>,
     #[serde(default)]
-    status: BTreeMap<String, String>,
+    status: Texts,
     #[serde(borrow, default)]
     pointer: Option<Text<'a>>,
     #[serde(default)]
-    values: BTreeMap<String, String>,
+    values: Texts,
 }
 
 impl ProbeIn<'_> {
     /// The form that the outbox reads.
     fn canonical(&self) -> Result<String, Problem> {
-        let named: BTreeMap<String, &str> =
-            self.headers.iter().flatten().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str())).collect();
-        let headers = canonical_headers(&named).map_err(|problem| problem.within("probe"))?;
+        let within = |problem: Problem| problem.within("probe");
+        let named = self.headers.as_ref().map_or(Ok(BTreeMap::new()), Texts::as_headers).map_err(within)?;
+        let headers = canonical_headers(&named).map_err(within)?;
         let pointer = self.pointer.as_ref().map_or("", |Text(pointer)| pointer);
         let probe = serde_json::json!({
             "url": self.url.0,
             "headers": headers,
-            "status": self.status,
+            "status": self.status.0,
             "pointer": pointer,
-            "values": self.values,
+            "values": self.values.0,
         });
         Ok(probe.to_string())
     }
 }
 
-#[derive(Clone, Copy, Deserialize)]
+/// Names with texts, each once: which of two is meant is nobody's guess.
+#[derive(Default)]
+struct Texts(BTreeMap<String, String>);
+
+impl Texts {
+    /// As headers, whose names are the same in either case.
+    fn as_headers(&self) -> Result<BTreeMap<String, &str>, Problem> {
+        let mut headers = BTreeMap::new();
+        for (name, value) in &self.0 {
+            if headers.insert(name.to_ascii_lowercase(), value.as_str()).is_some() {
+                return Err(Problem::field(Code::InvalidRequest, "headers", format_args!("`{name}` is there twice")));
+            }
+        }
+        Ok(headers)
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(TextsVisitor)
+    }
+}
+
+struct TextsVisitor;
+
+impl<'de> Visitor<'de> for TextsVisitor {
+    type Value = Texts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
+        let mut texts = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, String>()? {
+            if texts.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("`{name}` is there twice")));
+            }
+            texts.insert(name, value);
+        }
+        Ok(Texts(texts))
+    }
+}
+
+#[derive(Clone, Copy, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum DoubtIn {
     Probe,
@@ -341,7 +385,7 @@ impl DoubtIn {
     }
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WayOutIn {
     Escalate,
@@ -359,7 +403,7 @@ impl WayOutIn {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResolveIn<'a> {
     outcome: DecreeIn,
@@ -369,7 +413,7 @@ struct ResolveIn<'a> {
     note: Text<'a>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum DecreeIn {
     Committed,

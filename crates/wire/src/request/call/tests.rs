@@ -113,6 +113,14 @@ fn refused_by_name() {
         expect!["invalid-request: body: is a string where the content type is not JSON"],
     );
     check(
+        r#"{"url":"http://a/","headers":{"X-A":"1","x-a":"2"}}"#,
+        expect!["invalid-request: headers: `x-a` is there twice"],
+    );
+    check(
+        r#"{"url":"http://a/","probe":{"url":"http://a/","status":{"404":"uncertain","404":"refused"}}}"#,
+        expect!["invalid-request: probe.status: `404` is there twice"],
+    );
+    check(
         r#"{"url":"http://a/","colour":1}"#,
         expect![
             "invalid-request: colour: unknown field `colour`, expected one of `method`, `url`, `headers`, `body`, `deadline_ms`, `retry`, `probe`, `on_uncertain`, `compensate`, `uncertain_ms_max`, `way_out`"
