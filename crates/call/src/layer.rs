@@ -1,5 +1,5 @@
 //! The layers, one file each. All of them take `http::Request<Bytes>`, give `http::Response<Bytes>` or
-//! [`Evidence`](crate::Evidence), and can be used alone or in any order with other layers of these types.
+//! [`Evidence`], and can be used alone or in any order with other layers of these types.
 //!
 //! ```
 //! use std::time::Duration;

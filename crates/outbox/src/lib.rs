@@ -1,6 +1,6 @@
 //! Performs effects after commit: each at least once, with its operation's key; what came of it goes back into the log.
 //!
-//! It holds nothing that must last. The cell hands over [`Work`](cell::Work); what an attempt found is submitted as a
+//! It holds nothing that must last. The cell hands over [`Work`]; what an attempt found is submitted as a
 //! command, again and again until the cell takes it. If the process stops in between, the next leader's claim finds the
 //! attempt open and calls it uncertain.
 

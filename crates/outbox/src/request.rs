@@ -69,7 +69,7 @@ impl Compensation {
     /// Reads the canonical form.
     ///
     /// # Errors
-    /// [`RequestError::Form`], and what [`call_of`] finds.
+    /// [`RequestError::Form`].
     pub fn parse(json: &str) -> Result<Self, RequestError> {
         if json.is_empty() {
             return Err(RequestError::Absent);

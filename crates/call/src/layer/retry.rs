@@ -1,5 +1,5 @@
 //! Retries: at most 3, under the budget, and only of what carries a key or certainly was not done. This is the one layer
-//! that tries again; the header [`Hop`](crate::Hop) keeps the hops behind it from doing so too.
+//! that tries again; the header [`Hop`] keeps the hops behind it from doing so too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
