@@ -61,8 +61,8 @@ impl<W, R> Cell<W, R> {
         Ok(())
     }
 
-    /// Answers those whose patience is over: what they asked for is accepted, and goes on.
-    pub(crate) fn expire_pending(&mut self, now: Now) {
+    /// Answers those whose patience is over: what they asked for is accepted, and goes on. See [`Cell::take_replies`].
+    pub fn wake_pending(&mut self, now: Now) {
         let seen = self.machine.position();
         while let Some((deadline_us, began)) = self.pending.deadlines.first().copied() {
             if deadline_us > now.mono_us {

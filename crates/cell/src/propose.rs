@@ -283,7 +283,7 @@ impl<W, R> Cell<W, R> {
     /// Answers those whose deadline has passed: what is queued has certainly not happened, what is being appended is
     /// uncertain. Called while an append takes long.
     pub fn expire(&mut self, now: Now) {
-        self.expire_pending(now);
+        self.wake_pending(now);
         let mut kept = VecDeque::with_capacity(self.queue.len());
         let mut given_up = Vec::new();
         while let Some(mut operation) = self.pop_queue() {

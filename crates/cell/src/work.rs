@@ -6,7 +6,6 @@
 use machine::{Archive, Ask, Body, Effect, Phase, Record, SagaRecord};
 
 use crate::cell::Cell;
-use crate::clock::Now;
 use crate::fault::CellFault;
 
 /// Takes effects on. Called on the cell's thread: it must not block.
@@ -102,10 +101,5 @@ impl<W, R> Cell<W, R> {
     /// What is to be done outside, in order. Only a leader's outbox does it.
     pub fn take_work(&mut self) -> std::vec::Drain<'_, Work> {
         self.work.drain(..)
-    }
-
-    /// Whether time has moved on for those who wait, and answers them: see [`Cell::take_replies`].
-    pub fn wake_pending(&mut self, now: Now) {
-        self.expire_pending(now);
     }
 }

@@ -150,6 +150,24 @@ impl<'a> CallOrder<'a> {
     }
 }
 
+impl Tried<'static> {
+    /// What is told where no attempt was made, or nobody knows of one.
+    pub(crate) const fn unmade(call: u64, attempt: u32) -> Self {
+        Self {
+            call,
+            attempt,
+            finding: Finding::Uncertain,
+            evidence: "",
+            tries: 0,
+            status: 0,
+            content_type: "",
+            body: b"",
+            is_cut: false,
+            retry_after_ms: 0,
+        }
+    }
+}
+
 impl<'a> Tried<'a> {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_u64(out, self.call);

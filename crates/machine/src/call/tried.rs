@@ -10,7 +10,7 @@ use crate::topic::publish::publish_built_in;
 use crate::turn::Turn;
 
 use super::open::{OpenCall, State};
-use super::order::{Finding, Tried};
+use super::order::Tried;
 use super::{end, next};
 
 /// Takes the result in. One of an attempt that is not under way any more changes nothing: its call was judged without it.
@@ -24,18 +24,8 @@ pub(crate) fn take<A: Archive>(turn: &mut Turn<'_, A>, tried: &Tried<'_>) -> Res
 
 /// An attempt nobody will hear of any more: it may have been made.
 pub(crate) fn lost<A: Archive>(turn: &mut Turn<'_, A>, call: u64, open: OpenCall) -> Result<(), ApplyError> {
-    let tried = Tried {
-        call,
-        attempt: open.attempt,
-        finding: Finding::Uncertain,
-        evidence: "whoever tried was lost before it could tell",
-        tries: 0,
-        status: 0,
-        content_type: "",
-        body: b"",
-        is_cut: false,
-        retry_after_ms: 0,
-    };
+    let evidence = "whoever tried was lost before it could tell";
+    let tried = Tried { evidence, ..Tried::unmade(call, open.attempt) };
     judge(turn, open, &tried)
 }
 
@@ -58,7 +48,18 @@ pub(crate) fn performers_lost<A: Archive>(turn: &mut Turn<'_, A>) -> Result<(), 
 
 fn judge<A: Archive>(turn: &mut Turn<'_, A>, open: OpenCall, tried: &Tried<'_>) -> Result<(), ApplyError> {
     let open = OpenCall { tries: open.tries.saturating_add(tried.tries), ..open };
-    match next::after(tried.call, open, tried.finding, tried.retry_after_ms, turn.stamp) {
+    let then = next::after(tried.call, open, tried.finding, tried.retry_after_ms, turn.stamp);
+    follow(turn, open, then, tried)
+}
+
+/// Makes of a call what was decided on the ground of `tried`, and writes that down.
+pub(super) fn follow<A: Archive>(
+    turn: &mut Turn<'_, A>,
+    open: OpenCall,
+    then: next::Next,
+    tried: &Tried<'_>,
+) -> Result<(), ApplyError> {
+    match then {
         next::Next::End(how) => end::end(turn, open, how, tried),
         next::Next::Open(then) => {
             let escalated = then.state == State::Escalated;
