@@ -24,6 +24,11 @@ impl BodyRoom {
         Self { bytes_held: Arc::default(), bytes_max }
     }
 
+    /// How many bytes are held now.
+    pub fn bytes_held(&self) -> usize {
+        self.bytes_held.load(Relaxed)
+    }
+
     /// For a body of which nothing has come yet.
     pub fn begin(&self) -> Held {
         Held { room: self.clone(), bytes: 0 }

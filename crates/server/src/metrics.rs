@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use call::Client;
 use cell::CellHandle;
+use edge::BodyRoom;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -64,7 +65,7 @@ struct Histogram {
 
 impl Metrics {
     /// Counts of nothing so far, and a window on what the cell counts.
-    pub(crate) fn new(cell: CellHandle, client: Client) -> Self {
+    pub(crate) fn new(cell: CellHandle, client: Client, bodies: BodyRoom) -> Self {
         let requests = Arc::new(Requests {
             counts: std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)))),
             latency: std::array::from_fn(|_| Histogram::default()),
@@ -75,6 +76,7 @@ impl Metrics {
         registry.register_collector(Box::new(calls::Doubts(cell.clone())));
         registry.register_collector(Box::new(calls::Destinations(client)));
         registry.register_collector(Box::new(CellCounts(cell)));
+        registry.register_collector(Box::new(Bodies(bodies)));
         Self { requests, registry }
     }
 
@@ -182,6 +184,19 @@ impl Collector for Requests {
         let help = "Items of NDJSON and gRPC streams answered";
         let items = encoder.encode_descriptor("stream_items", help, None, MetricType::Counter)?;
         ConstCounter::new(self.stream_items.load(Relaxed)).encode(items)
+    }
+}
+
+/// A window on the room that request bodies take.
+#[derive(Debug)]
+struct Bodies(BodyRoom);
+
+impl Collector for Bodies {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Bytes of request bodies held now";
+        let bytes = i64::try_from(self.0.bytes_held()).unwrap_or(i64::MAX);
+        let held = encoder.encode_descriptor("request_bodies", help, Some(&Unit::Bytes), MetricType::Gauge)?;
+        ConstGauge::new(bytes).encode(held)
     }
 }
 

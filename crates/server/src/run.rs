@@ -160,14 +160,15 @@ pub async fn start_on(
     }
     let secrets = WebhookSecrets::open(config.secrets_path()).map_err(RunError::Secrets)?;
     let stop = listener.stop();
+    let bodies = BodyRoom::new(config.limits.bodies_bytes_max);
     let app = Arc::new(App {
         // An id is a header value.
         node: HeaderValue::from_str(&config.cell.node).unwrap_or_else(|_| HeaderValue::from_static("node")),
-        metrics: Metrics::new(cell.clone(), client.clone()),
+        metrics: Metrics::new(cell.clone(), client.clone(), bodies.clone()),
         addresses,
         secrets: secrets.clone(),
         cell: cell.clone(),
-        bodies: BodyRoom::new(config.limits.bodies_bytes_max),
+        bodies,
         limits: config.limits,
         streams: config.streams,
         keys: keys.clone(),

@@ -134,7 +134,11 @@ impl Client<TcpStream> {
     }
 
     pub(crate) fn finish_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        match self.stream.shutdown(Shutdown::Write) {
+            // Cut off by the server before: there is nothing left to finish.
+            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => {}
+            done => done.unwrap(),
+        }
     }
 }
 

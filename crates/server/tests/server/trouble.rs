@@ -215,15 +215,12 @@ fn bodies_beyond_the_bound_of_all_are_refused() {
     let (most, last) = whole.split_at(whole.len() - 1);
     let mut slow = server.connect();
     slow.send(most);
-    // The slow one's bytes are on their way: until they are there the other fits.
+    let held = |bytes| format!("\ntertium_request_bodies_bytes {bytes}\n");
     let began = Instant::now();
-    let refused = loop {
-        let answer = server.post("/v1/transfers", "other", &padded(5_000));
-        if answer.status != 201 {
-            break answer;
-        }
-        assert!(began.elapsed() < PATIENCE, "all bodies together have no bound");
-    };
+    while !String::from_utf8(server.get("/metrics").body).unwrap().contains(&held(8_999)) {
+        assert!(began.elapsed() < PATIENCE, "the slow one's bytes do not come");
+    }
+    let refused = server.post("/v1/transfers", "other", &padded(5_000));
     assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"), "{refused:?}");
     assert_eq!(refused.outcome(), "refused");
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
