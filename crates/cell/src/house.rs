@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use archive::{ArchiveError, Done, Job};
 use disk::Disk;
@@ -56,7 +57,14 @@ pub enum HouseResult {
     CheckpointFailed(io::Error),
 }
 
-/// Does work as it comes, until nobody sends any more.
+/// After a piece of a checkpoint the disk is left to the log for so many times as long as the piece took.
+const REST_TIMES: u32 = 3;
+
+/// The longest such rest, so that a slow disk does not make a checkpoint take for ever.
+const REST_MAX: Duration = Duration::from_millis(50);
+
+/// Does work as it comes, until nobody sends any more. Checkpoints rest between their pieces: nobody waits for them, and
+/// appends that find the disk busy wait behind all that it was given.
 pub(crate) fn keep(
     disk: Arc<dyn Disk>,
     cell: &CellName,
@@ -65,7 +73,12 @@ pub(crate) fn keep(
 ) {
     let mut house = House::new(disk, cell.clone());
     for work in work {
+        let may_rest = matches!(work, HouseWork::CheckpointChunk { .. });
+        let began = Instant::now();
         house.perform(work, report);
+        if may_rest {
+            std::thread::sleep((began.elapsed() * REST_TIMES).min(REST_MAX));
+        }
     }
 }
 
