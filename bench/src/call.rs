@@ -84,6 +84,32 @@ impl Client {
         self.exchange(&request)
     }
 
+    /// The same with more headers.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub fn post_with(
+        &mut self,
+        path: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+        body: &serde_json::Value,
+    ) -> io::Result<Answer> {
+        let mut request = Vec::with_capacity(512);
+        http::put_write(&mut request, "POST", path, key, headers, body.to_string().as_bytes());
+        self.exchange(&request)
+    }
+
+    /// Sends a write that makes a thing what it is to be.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub fn put(&mut self, path: &str, key: &str, body: &serde_json::Value) -> io::Result<Answer> {
+        let mut request = Vec::with_capacity(512);
+        http::put_write(&mut request, "PUT", path, key, &[], body.to_string().as_bytes());
+        self.exchange(&request)
+    }
+
     /// Sends a read.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::facts::Facts;
 
 mod big;
+mod effects;
 mod house;
 mod rows;
 

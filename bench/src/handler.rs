@@ -1,4 +1,4 @@
-//! A trivial HTTP handler: what a durable call costs besides what it does.
+//! A trivial HTTP handler: what a durable call costs besides what it does, and a destination that is down.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// A handler that answers every request with `201 {}`. It ends with the process.
+/// A handler that answers every request alike. It ends with the process.
 #[derive(Debug)]
 pub struct Handler {
     addr: SocketAddr,
@@ -14,19 +14,28 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// Listens on loopback.
+    /// Listens on loopback, and answers with `201 {}`.
     ///
     /// # Errors
     /// Where no socket can be had.
     pub fn start() -> io::Result<Self> {
+        Self::answering("201 Created")
+    }
+
+    /// The same with another status line.
+    ///
+    /// # Errors
+    /// Where no socket can be had.
+    pub fn answering(status: &str) -> io::Result<Self> {
+        let answer: Arc<[u8]> = answer(status).into();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let handler = Self { addr: listener.local_addr()?, handled: Arc::default() };
         let handled = Arc::clone(&handler.handled);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let handled = Arc::clone(&handled);
+                let (handled, answer) = (Arc::clone(&handled), Arc::clone(&answer));
                 // A connection that breaks has nobody to be told.
-                thread::spawn(move || drop(answer_all(stream, &handled)));
+                thread::spawn(move || drop(answer_all(stream, &handled, &answer)));
             }
         });
         Ok(handler)
@@ -43,9 +52,11 @@ impl Handler {
     }
 }
 
-const ANSWER: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+fn answer(status: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}").into_bytes()
+}
 
-fn answer_all(mut stream: TcpStream, handled: &AtomicU64) -> io::Result<()> {
+fn answer_all(mut stream: TcpStream, handled: &AtomicU64, answer: &[u8]) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut buffer, mut chunk) = (Vec::new(), [0; 8 << 10]);
     loop {
@@ -57,7 +68,7 @@ fn answer_all(mut stream: TcpStream, handled: &AtomicU64) -> io::Result<()> {
         while let Some(length) = request_bytes(&buffer) {
             buffer.drain(..length);
             handled.fetch_add(1, Ordering::Relaxed);
-            stream.write_all(ANSWER)?;
+            stream.write_all(answer)?;
         }
     }
 }
@@ -87,7 +98,7 @@ mod tests {
         let handler = Handler::start().unwrap();
         let mut stream = TcpStream::connect(handler.addr()).unwrap();
         stream.write_all(&one.repeat(3)).unwrap();
-        let mut answers = vec![0; 3 * ANSWER.len()];
+        let mut answers = vec![0; 3 * answer("201 Created").len()];
         stream.read_exact(&mut answers).unwrap();
         assert_eq!(handler.handled(), 3);
     }

@@ -143,10 +143,20 @@ impl Dechunker {
 
 /// Appends a write's bytes: a POST with a key and a JSON body.
 pub fn put_post(out: &mut Vec<u8>, path: &str, key: &str, body: &[u8]) {
-    out.extend_from_slice(b"POST ");
-    out.extend_from_slice(path.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nIdempotency-Key: ");
-    out.extend_from_slice(key.as_bytes());
+    put_write(out, "POST", path, key, &[], body);
+}
+
+/// The same with another method, or with more headers.
+pub fn put_write(out: &mut Vec<u8>, method: &str, path: &str, key: &str, headers: &[(&str, &str)], body: &[u8]) {
+    for part in [method, " ", path, " HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nIdempotency-Key: ", key]
+    {
+        out.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in headers {
+        for part in ["\r\n", *name, ": ", *value] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
     out.extend_from_slice(b"\r\nContent-Length: ");
     out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
     out.extend_from_slice(b"\r\n\r\n");

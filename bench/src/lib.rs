@@ -3,6 +3,7 @@
 //! Everything here meets the server as a stranger does, through its sockets and its process, and knows the contract
 //! only.
 
+pub mod accidents;
 pub mod call;
 pub mod facts;
 pub mod figures;
@@ -15,6 +16,7 @@ pub mod probe;
 pub mod process;
 pub mod relay;
 pub mod retail;
+pub mod shop;
 pub mod storm;
 pub mod stream;
 pub mod workload;

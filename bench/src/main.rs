@@ -1,4 +1,4 @@
-//! `tertium-bench`: the figures, the load generator by hand, and the retail replay.
+//! `tertium-bench`: the figures, the load generator by hand, the retail replay, and the services of the checkout.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -10,8 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tertium_bench::figures::{self, Options};
 use tertium_bench::load::{self, Outcome, Plan};
 use tertium_bench::process::release_binary;
+use tertium_bench::shop::trade::Trade;
 use tertium_bench::workload::{Accounts, Batches, Pairs, Transfers};
-use tertium_bench::{ndjson, retail, stream};
+use tertium_bench::{accidents, ndjson, retail, shop, stream};
 
 /// Measures Tertium. Without a subcommand: every figure of the project, against its target.
 #[derive(Debug, Parser)]
@@ -31,6 +32,41 @@ enum Work {
     Load(LoadArguments),
     /// Replays a real shop's half year while replies get lost and the server is killed.
     Retail(RetailArguments),
+    /// Is one of the services that the tests call.
+    Service(ServiceArguments),
+}
+
+#[derive(Debug, Args)]
+struct ServiceArguments {
+    /// Which.
+    #[arg(value_enum)]
+    service: Service,
+    /// Where to listen.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Where its database is.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Do everything as often as it is asked for: what the inbox is there to prevent.
+    #[arg(long)]
+    without_inbox: bool,
+    /// The desk takes an order and goes no further.
+    #[arg(long)]
+    hold: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Service {
+    /// Products set aside for orders.
+    Stock,
+    /// Customers' purses.
+    Payment,
+    /// Parcels.
+    Shipping,
+    /// Messages to customers.
+    Notification,
+    /// What the accidents happen to.
+    Desk,
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +157,7 @@ fn main() -> ExitCode {
         Some(Work::Figures(figures)) => measure(figures),
         Some(Work::Load(load)) => put_load(&load).map(|()| ExitCode::SUCCESS),
         Some(Work::Retail(retail)) => replay_retail(retail).map(|()| ExitCode::SUCCESS),
+        Some(Work::Service(service)) => serve(&service).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("tertium-bench: {error}");
@@ -182,4 +219,16 @@ fn replay_retail(arguments: RetailArguments) -> io::Result<()> {
     println!("data       {}", data.display());
     println!("{}", retail::run(&binary, &data, arguments.seed)?);
     Ok(())
+}
+
+fn serve(arguments: &ServiceArguments) -> io::Result<()> {
+    let ServiceArguments { service, listen, ref data, without_inbox, hold } = *arguments;
+    let trade = match service {
+        Service::Stock => Trade::Stock,
+        Service::Payment => Trade::Payment,
+        Service::Shipping => Trade::Shipping,
+        Service::Notification => Trade::Notification,
+        Service::Desk => return accidents::desk::run(listen, data, hold),
+    };
+    shop::service::run(trade, listen, data, !without_inbox)
 }

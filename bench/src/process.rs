@@ -12,13 +12,15 @@ use crate::call::Client;
 /// How to start a server.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The `tertium` binary.
+    /// The `tertium` binary, or another that is started alike.
     pub binary: PathBuf,
+    /// What it is to do: `serve`, unless it is another one.
+    pub command: Vec<String>,
     /// Its data directory.
     pub data: PathBuf,
     /// Where it listens.
     pub addr: SocketAddr,
-    /// Further flags of `tertium serve`.
+    /// Further flags of the command.
     pub flags: Vec<String>,
     /// How long it may take to be ready.
     pub patience: Duration,
@@ -41,6 +43,7 @@ impl Launch {
     pub fn new(binary: &Path, data: &Path) -> io::Result<Self> {
         Ok(Self {
             binary: binary.to_owned(),
+            command: vec!["serve".to_owned()],
             data: data.to_owned(),
             addr: free_addr()?,
             flags: Vec::new(),
@@ -53,6 +56,20 @@ impl Launch {
     #[must_use]
     pub fn with(mut self, flag: &str, value: &str) -> Self {
         self.flags.extend([flag.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// The same with another command.
+    #[must_use]
+    pub fn doing(mut self, command: &[&str]) -> Self {
+        self.command = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// The same with a flag that has no value.
+    #[must_use]
+    pub fn with_switch(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
         self
     }
 
@@ -70,7 +87,7 @@ impl Launch {
     pub fn spawn(&self) -> io::Result<Server> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.binary)
-            .arg("serve")
+            .args(&self.command)
             .arg("--data")
             .arg(&self.data)
             .args(["--listen", &self.addr.to_string()])
@@ -276,11 +293,23 @@ pub fn release_binary() -> io::Result<PathBuf> {
 /// # Errors
 /// Where it can not be built.
 pub fn built(package: &str, binary: &str) -> io::Result<PathBuf> {
+    built_as(package, "--bin", binary)
+}
+
+/// The same of one of its examples.
+///
+/// # Errors
+/// Where it can not be built.
+pub fn built_example(package: &str, example: &str) -> io::Result<PathBuf> {
+    built_as(package, "--example", example)
+}
+
+fn built_as(package: &str, kind: &str, name: &str) -> io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(workspace())
         .args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics", "-p", package])
-        .args(["--bin", binary])
+        .args([kind, name])
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
@@ -289,9 +318,9 @@ pub fn built(package: &str, binary: &str) -> io::Result<PathBuf> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == binary)
+        .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .ok_or_else(|| io::Error::other(format!("cargo names no executable {binary}")))
+        .ok_or_else(|| io::Error::other(format!("cargo names no executable {name}")))
 }
 
 /// The root of the workspace this was built from.

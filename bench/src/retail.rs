@@ -78,31 +78,17 @@ impl Sales {
     /// # Errors
     /// Where it can not be read, or a line can not be counted exactly: with the line's number.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let file = BufReader::new(std::fs::File::open(path)?);
-        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
-        let text: Box<dyn Read> =
-            if is_packed { Box::new(flate2::bufread::GzDecoder::new(file)) } else { Box::new(file) };
-        let mut reader = csv::Reader::from_reader(text);
-        let headers = reader.headers().map_err(io::Error::other)?.clone();
-        let column = |name: &str| {
-            headers.iter().position(|h| h == name).ok_or_else(|| io::Error::other(format!("no column {name}")))
-        };
-        let (number, quantity) = (column("InvoiceNo")?, column("Quantity")?);
-        let (price, customer) = (column("UnitPrice")?, column("CustomerID")?);
         let mut sales = Self::default();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
-        for row in reader.records() {
-            let row = row.map_err(io::Error::other)?;
+        each_line(path, |line| {
             sales.lines += 1;
-            let net = row[quantity].parse::<i64>().ok().zip(thousandths(&row[price])).map(|(n, each)| n * each);
-            let net = net.ok_or_else(|| io::Error::other(format!("line {} has no exact price", sales.lines + 1)))?;
-            let place = *places.entry(row[number].to_owned()).or_insert(sales.invoices.len());
+            let place = *places.entry(line.invoice.to_owned()).or_insert(sales.invoices.len());
             if place == sales.invoices.len() {
-                let customer = account_of(&row[customer]);
-                sales.invoices.push(Invoice { number: row[number].to_owned(), customer, net: 0 });
+                let customer = account_of(line.customer);
+                sales.invoices.push(Invoice { number: line.invoice.to_owned(), customer, net: 0 });
             }
-            sales.invoices[place].net += net;
-        }
+            sales.invoices[place].net += line.quantity * line.price;
+        })?;
         Ok(sales)
     }
 
@@ -126,7 +112,46 @@ impl Sales {
     }
 }
 
-fn account_of(customer: &str) -> String {
+/// One line of the data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Line<'a> {
+    /// The invoice's number; a cancellation's begins with `C`.
+    pub invoice: &'a str,
+    /// The product's code.
+    pub sku: &'a str,
+    /// How many; below zero of what came back.
+    pub quantity: i64,
+    /// The price of one, in thousandths of a pound.
+    pub price: i64,
+    /// The customer's number as it is written; empty where there is none.
+    pub customer: &'a str,
+}
+
+/// Reads the CSV, packed with gzip where its name says so, line by line.
+///
+/// # Errors
+/// Where it can not be read, or a line can not be counted exactly: with the line's number.
+pub fn each_line(path: &Path, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
+    let file = BufReader::new(std::fs::File::open(path)?);
+    let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+    let text: Box<dyn Read> = if is_packed { Box::new(flate2::bufread::GzDecoder::new(file)) } else { Box::new(file) };
+    let mut reader = csv::Reader::from_reader(text);
+    let headers = reader.headers().map_err(io::Error::other)?.clone();
+    let column = |name: &str| {
+        headers.iter().position(|h| h == name).ok_or_else(|| io::Error::other(format!("no column {name}")))
+    };
+    let (invoice, sku, customer) = (column("InvoiceNo")?, column("StockCode")?, column("CustomerID")?);
+    let (quantity, price) = (column("Quantity")?, column("UnitPrice")?);
+    for (row, number) in reader.records().zip(2_u64..) {
+        let row = row.map_err(io::Error::other)?;
+        let exact = row[quantity].parse::<i64>().ok().zip(thousandths(&row[price]));
+        let (quantity, price) = exact.ok_or_else(|| io::Error::other(format!("line {number} has no exact price")))?;
+        take(Line { invoice: &row[invoice], sku: &row[sku], quantity, price, customer: &row[customer] });
+    }
+    Ok(())
+}
+
+pub(crate) fn account_of(customer: &str) -> String {
     match customer.trim_end_matches(".0") {
         "" => "guest".to_owned(),
         number => format!("customer/{number}"),

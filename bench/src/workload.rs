@@ -144,6 +144,67 @@ impl Workload for Calls {
     }
 }
 
+/// One run of a saga per request, each with a new key; it is answered when the run has ended.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    keys: Keys,
+    key: String,
+    path: String,
+    pairs: Pairs,
+    rng: Rng,
+}
+
+impl Runs {
+    /// Of this saga; its input names two accounts.
+    pub fn new(saga: &str, pairs: Pairs, seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let keys = Keys::new(&mut rng);
+        Self { keys, key: String::new(), path: format!("/v1/sagas/{saga}/runs"), pairs, rng }
+    }
+}
+
+impl Workload for Runs {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        self.keys.next(&mut self.key);
+        let (from, to) = self.pairs.draw(&mut self.rng);
+        let body = format!(r#"{{"input":{{"from":"a/{from}","to":"a/{to}","amount":1}}}}"#);
+        http::put_post(out, &self.path, &self.key, body.as_bytes());
+        true
+    }
+
+    fn answered(&mut self, status: u16, body: &[u8]) -> Result<u64, String> {
+        if status == 200 { Ok(1) } else { Err(failure(status, body)) }
+    }
+}
+
+/// One event per request, each with a key of its own, in no order with the others.
+#[derive(Clone, Debug)]
+pub struct Events {
+    keys: Keys,
+    key: String,
+    path: String,
+}
+
+impl Events {
+    /// Of this topic.
+    pub fn new(topic: &str, seed: u64) -> Self {
+        let keys = Keys::new(&mut Rng::with_seed(seed));
+        Self { keys, key: String::new(), path: format!("/v1/topics/{topic}/events") }
+    }
+}
+
+impl Workload for Events {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        self.keys.next(&mut self.key);
+        http::put_post(out, &self.path, &self.key, br#"{"type":"order.paid","data":{"order":"17","amount":100}}"#);
+        true
+    }
+
+    fn answered(&mut self, status: u16, body: &[u8]) -> Result<u64, String> {
+        if status == 201 { Ok(1) } else { Err(failure(status, body)) }
+    }
+}
+
 /// Requests whose keys are decided.
 #[derive(Clone, Debug)]
 pub struct Replays {

@@ -35,6 +35,8 @@ pub struct Sizes {
     pub bulk: u64,
     /// Requests of the replay.
     pub replays: u64,
+    /// Events that are delivered to webhooks.
+    pub events: u64,
     /// Writes of one waiting client, and appends of the disk alone.
     pub single: usize,
     /// Accounts of the big store.
@@ -53,6 +55,7 @@ impl Sizes {
         warm_up: Duration::from_secs(2),
         bulk: 5_000_000,
         replays: 200_000,
+        events: 20_000,
         single: 20_000,
         big_accounts: 1_000_000,
         big_transfers: 20_000_000,
@@ -65,6 +68,7 @@ impl Sizes {
         warm_up: Duration::from_millis(500),
         bulk: 400_000,
         replays: 20_000,
+        events: 1_000,
         single: 2_000,
         big_accounts: 20_000,
         big_transfers: 400_000,

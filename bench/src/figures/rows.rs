@@ -4,12 +4,11 @@ use std::io;
 use std::process::{Command, Stdio};
 
 use super::house::{ACCOUNTS, Bulk, BulkRun, House};
-use super::{Figure, Row, Target};
-use crate::handler::Handler;
+use super::{Figure, Row, Target, effects};
 use crate::load::{self, Outcome, Plan};
 use crate::probe;
 use crate::process::built;
-use crate::workload::{Calls, Pairs, Transfers};
+use crate::workload::{Pairs, Transfers};
 
 /// A row before it is measured.
 pub struct Line {
@@ -22,7 +21,7 @@ pub struct Line {
 }
 
 /// The table.
-pub const ROWS: [Line; 13] = [
+pub const ROWS: [Line; 16] = [
     Line {
         name: "http-64",
         what: "one transfer per request, HTTP/1.1 keep-alive, 64 connections, 10,000 accounts",
@@ -62,7 +61,10 @@ pub const ROWS: [Line; 13] = [
         what: "writes during checkpoints of the big store, against without",
         measure: checkpoint,
     },
-    Line { name: "calls", what: "durable calls of a trivial local handler, 64 connections", measure: calls },
+    Line { name: "calls", what: "durable calls of a trivial local handler, 64 connections", measure: effects::calls },
+    Line { name: "sagas", what: "saga runs of three steps, 64 connections", measure: effects::sagas },
+    Line { name: "fan-out", what: "events to 10 webhooks, trivial local receivers", measure: effects::fan_out },
+    Line { name: "layers", what: "the call layers over a bare hyper connection", measure: effects::layers },
     Line { name: "simulation", what: "simulated time per wall time, one core, 3 clients at load", measure: simulation },
 ];
 
@@ -78,31 +80,6 @@ fn one_per_request(house: &mut House, row: &mut Row, connections: usize, times: 
         row.figures.push(Figure::note("p99", p99, "ms"));
     }
     compare(row, &outcome, &baseline?.spread, times);
-    Ok(())
-}
-
-fn calls(house: &mut House, row: &mut Row) -> io::Result<()> {
-    let (sizes, seed) = (house.sizes(), house.next_seed());
-    let (single, _) = house.transfers(64, Pairs::Random(ACCOUNTS))?;
-    // A server of its own: what it has in memory is for calls.
-    house.close();
-    let handler = Handler::start()?;
-    let server = house.server()?;
-    let mut workload = Calls::new(handler.addr(), seed);
-    load::run(server.addr(), Plan::timed(64, sizes.warm_up), &mut workload)?;
-    let cpu = server.cpu_us()?;
-    let outcome = load::run(server.addr(), Plan::timed(64, sizes.time), &mut workload)?;
-    let cpu_us_each = (server.cpu_us()? - cpu) as f64 / outcome.transfers.max(1) as f64;
-    let resident = server.resident_bytes()? as f64 / MIB;
-    note_failures(row, &outcome);
-    row.figures.push(Figure::note("calls", outcome.per_second(), "/s"));
-    row.figures.push(Figure::note("p50", outcome.quantile_ms(0.5), "ms"));
-    row.figures.push(Figure::aim("p99", outcome.quantile_ms(0.99), "ms", Target::Under(20.0)));
-    row.figures.push(Figure::note("the server's processor time per call", cpu_us_each, "us"));
-    row.figures.push(Figure::aim("resident", resident, "MiB", Target::Under(150.0)));
-    row.figures.push(Figure::note("one transfer per request, 64 connections", single.per_second(), "/s"));
-    let ratio = outcome.per_second() / single.per_second();
-    row.figures.push(Figure::aim("against one transfer per request", ratio, "x", Target::AtLeast(0.25)));
     Ok(())
 }
 
@@ -122,7 +99,7 @@ fn note_load(row: &mut Row, outcome: &Outcome, cpu_us_each: f64) {
     note_failures(row, outcome);
 }
 
-fn note_failures(row: &mut Row, outcome: &Outcome) {
+pub(super) fn note_failures(row: &mut Row, outcome: &Outcome) {
     if let Some(first) = &outcome.first_failure {
         row.remarks
             .push(format!("{} of {} answers were failures, the first: {first}", outcome.failures, outcome.requests));
@@ -194,7 +171,6 @@ fn bulk(house: &mut House, row: &mut Row, bulk: Bulk, has_target: bool) -> io::R
 }
 
 const GIB: f64 = (1_u64 << 30) as f64;
-const MIB: f64 = (1_u64 << 20) as f64;
 
 fn memory(house: &mut House, row: &mut Row) -> io::Result<()> {
     let accounts = house.sizes().big_accounts;
