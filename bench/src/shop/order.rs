@@ -67,15 +67,21 @@ pub fn orders(data: &Path, count: usize) -> io::Result<Vec<Order>> {
 }
 
 impl Supplies {
-    /// Enough for nearly all of these orders: some products run out, and some customers have too little.
-    pub fn nearly_enough(orders: &[Order]) -> Self {
+    /// Enough for each of these orders so many times.
+    pub fn enough_for(orders: &[Order], times: i64) -> Self {
         let mut supplies = Self::default();
         for order in orders {
-            *supplies.purses.entry(order.customer.clone()).or_default() += order.total;
+            *supplies.purses.entry(order.customer.clone()).or_default() += times * order.total;
             for (sku, quantity) in &order.items {
-                *supplies.levels.entry(sku.clone()).or_default() += quantity;
+                *supplies.levels.entry(sku.clone()).or_default() += times * quantity;
             }
         }
+        supplies
+    }
+
+    /// Enough for nearly all of these orders: some products run out, and some customers have too little.
+    pub fn nearly_enough(orders: &[Order]) -> Self {
+        let mut supplies = Self::enough_for(orders, 1);
         for level in supplies.levels.values_mut().step_by(SHORT_PRODUCTS) {
             *level -= *level / 8;
         }

@@ -28,8 +28,8 @@ pub(super) fn reserve(tx: &Connection, request: &Value) -> Result<Reply, DeedErr
 pub(super) fn release(tx: &Connection, request: &Value) -> Result<Reply, DeedError> {
     let purchase = text(request, "order")?;
     tx.execute(
-        "UPDATE levels SET quantity = quantity + back.quantity FROM
-           (SELECT sku, sum(quantity) AS quantity FROM reservations WHERE purchase = ?1 AND NOT released GROUP BY sku) AS back
+        "UPDATE levels SET quantity = levels.quantity + back.pieces FROM
+           (SELECT sku, sum(quantity) AS pieces FROM reservations WHERE purchase = ?1 AND NOT released GROUP BY sku) AS back
          WHERE levels.sku = back.sku",
         (purchase,),
     )?;
