@@ -133,9 +133,6 @@ pub(super) fn fan_out(house: &mut House, row: &mut Row) -> io::Result<()> {
     Ok(())
 }
 
-/// Its lines end so, with the figure before.
-const ADDED: (&str, &str) = ("the stack adds ", " us per call");
-
 pub(super) fn layers(house: &mut House, row: &mut Row) -> io::Result<()> {
     let example = built_example("tertium-call", "layer_cost")?;
     // Nothing else on the machine.
@@ -146,16 +143,35 @@ pub(super) fn layers(house: &mut House, row: &mut Row) -> io::Result<()> {
     if !output.status.success() {
         return Err(io::Error::other(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())));
     }
-    let number =
-        |line: &str, (before, after): (&str, &str)| line.split_once(before)?.1.split_once(after)?.0.parse::<f64>().ok();
-    let rounds = |around| {
-        let mut found: Vec<f64> = text.lines().filter_map(|line| number(line, around)).collect();
-        found.sort_by(f64::total_cmp);
-        // Each round has one, and the median of them is the figure.
-        found.get(found.len() / 2).copied().ok_or_else(|| io::Error::other(format!("no figures in: {text}")))
-    };
-    row.figures.push(Figure::note("a bare hyper connection, both ends", rounds((": bare ", ","))?, "us"));
-    row.figures.push(Figure::note("the whole stack, both ends", rounds(("stack ", ";"))?, "us"));
-    row.figures.push(Figure::note("the stack adds, per call", rounds(ADDED)?, "us"));
+    let [bare, stack, added] = layer_costs(&text).ok_or_else(|| io::Error::other(format!("no figures in: {text}")))?;
+    row.figures.push(Figure::note("a bare hyper connection, both ends", bare, "us"));
+    row.figures.push(Figure::note("the whole stack, both ends", stack, "us"));
+    row.figures.push(Figure::note("the stack adds, per call", added, "us"));
     Ok(())
+}
+
+/// What a call costs in microseconds: over a bare connection, through the stack, and the difference; each the median of the
+/// rounds that the example prints a line for.
+fn layer_costs(text: &str) -> Option<[f64; 3]> {
+    let costs = [(": bare ", ","), (", stack ", ";"), ("the stack adds ", " us per call")].map(|(before, after)| {
+        let numbers = text.lines().filter_map(|line| line.split_once(before)?.1.split_once(after)?.0.parse().ok());
+        let mut numbers: Vec<f64> = numbers.collect();
+        numbers.sort_by(f64::total_cmp);
+        numbers.get(numbers.len() / 2).copied()
+    });
+    Some([costs[0]?, costs[1]?, costs[2]?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_round_is_the_figure() {
+        let text = "round 1: bare 9.00, pool 9.50, transport 9.90, stack 11.00; the stack adds 2.00 us per call\n\
+                    round 2: bare 8.00, pool 9.50, transport 9.90, stack 12.00; the stack adds 4.00 us per call\n\
+                    round 3: bare 7.00, pool 9.50, transport 9.90, stack 10.00; the stack adds 3.00 us per call\n";
+        assert_eq!(layer_costs(text), Some([8.0, 11.0, 3.0]));
+        assert_eq!(layer_costs("round 1: bare 9.00, pool"), None);
+    }
 }
