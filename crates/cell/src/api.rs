@@ -6,6 +6,7 @@ use machine::{Code, Corrupt, Record};
 use words::{Position, Stamp, TransferId};
 
 use crate::history::History;
+use crate::sagas::{SagaFound, SagaQuery};
 use crate::topics::{TopicFound, TopicQuery};
 
 /// A write: one encoded command, or a stream batch of them.
@@ -32,6 +33,8 @@ pub enum Reply {
     Pending {
         /// The newest position applied here: what the client has now seen.
         seen: Position,
+        /// What strangers call the run, where it is one.
+        run: Option<TransferId>,
     },
 }
 
@@ -186,6 +189,8 @@ pub enum Query {
     },
     /// Of topics and subscriptions.
     Topics(TopicQuery),
+    /// Of sagas and their runs.
+    Sagas(SagaQuery),
 }
 
 /// The answer to a read, with the position it was judged on.
@@ -221,6 +226,8 @@ pub enum Found {
     Uncertain(Vec<UncertainCall>),
     /// Of topics and subscriptions.
     Topics(TopicFound),
+    /// Of sagas and their runs.
+    Sagas(SagaFound),
 }
 
 /// A call of which nobody knows whether it was done.
@@ -245,6 +252,10 @@ pub enum ReadError {
     TopicNotFound,
     /// There is no such subscription.
     SubscriptionNotFound,
+    /// There is no such saga, or no such definition of it.
+    SagaNotFound,
+    /// There is no such run.
+    RunNotFound,
     /// Never decided here, or no longer kept.
     OperationUnknown,
     /// The level cannot be met within the deadline.
@@ -319,6 +330,8 @@ pub struct Status {
     pub uncertain: u64,
     /// Since when the oldest of these is.
     pub uncertain_oldest: Option<Stamp>,
+    /// Open runs there are.
+    pub runs: u64,
     /// Records there are.
     pub records: u64,
     /// The newest durable checkpoint's index.

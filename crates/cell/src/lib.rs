@@ -18,6 +18,7 @@ mod pending;
 mod propose;
 mod read;
 mod recover;
+mod sagas;
 mod topics;
 mod work;
 
@@ -37,5 +38,6 @@ pub use history::{History, HistoryPage};
 pub use house::{House, HouseError, HouseResult, HouseWork};
 pub use options::Options;
 pub use recover::{RecoverError, Recovery, recover};
+pub use sagas::{Made, RunFound, RunSummary, SagaFound, SagaQuery, SagaSummary, Standing};
 pub use topics::{DeadLetter, TopicFound, TopicQuery};
-pub use work::{OutboxOf, Work};
+pub use work::{Evaluation, OutboxOf, StepOutput, Work};

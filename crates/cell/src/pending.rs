@@ -42,7 +42,8 @@ impl<W, R> Cell<W, R> {
                 self.pending.deadlines.insert((waits.waiter.deadline_us, began));
                 self.pending.waiting.entry(began).or_default().push(waits);
             } else {
-                self.replies.push((waits.waiter.who, Reply::Pending { seen }));
+                let run = self.run_pending(began);
+                self.replies.push((waits.waiter.who, Reply::Pending { seen, run }));
             }
         }
     }
@@ -69,9 +70,10 @@ impl<W, R> Cell<W, R> {
                 return;
             }
             self.pending.deadlines.pop_first();
+            let run = self.run_pending(began);
             let Some(waiting) = self.pending.waiting.get_mut(&began) else { continue };
             let late = waiting.extract_if(.., |waits| waits.waiter.deadline_us <= now.mono_us);
-            self.replies.extend(late.map(|waits| (waits.waiter.who, Reply::Pending { seen })));
+            self.replies.extend(late.map(|waits| (waits.waiter.who, Reply::Pending { seen, run })));
             if waiting.is_empty() {
                 self.pending.waiting.remove(&began);
             }
@@ -87,7 +89,9 @@ impl<W, R> Cell<W, R> {
     pub(crate) fn give_up_pending(&mut self) {
         let seen = self.machine.position();
         self.pending.deadlines.clear();
-        let waiting = std::mem::take(&mut self.pending.waiting).into_values().flatten();
-        self.replies.extend(waiting.map(|waits| (waits.waiter.who, Reply::Pending { seen })));
+        for (began, waiting) in std::mem::take(&mut self.pending.waiting) {
+            let run = self.run_pending(began);
+            self.replies.extend(waiting.into_iter().map(|waits| (waits.waiter.who, Reply::Pending { seen, run })));
+        }
     }
 }

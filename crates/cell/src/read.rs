@@ -78,6 +78,14 @@ impl<W, R> Cell<W, R> {
                 return Ok(None);
             }
         }
+        if let Query::Sagas(query) = &read.query
+            && let Some((run, until_us)) = query.waits()
+        {
+            let has_time = now.mono_us < until_us.min(read.deadline_us) && !self.stopping;
+            if has_time && self.is_run_open(run) {
+                return Ok(None);
+            }
+        }
         let found = self.find(read)?;
         if let (Query::Topics(query), Ok(Found::Topics(topics))) = (&read.query, &found) {
             let until_us = query.wait_until_us().map_or(0, |until_us| until_us.min(read.deadline_us));
@@ -123,6 +131,7 @@ impl<W, R> Cell<W, R> {
                 Ok(Ok(Found::Uncertain(calls)))
             }
             Query::Topics(query) => Ok(self.find_in_topics(query)?.map(Found::Topics)),
+            Query::Sagas(query) => Ok(self.find_in_sagas(query)?.map(Found::Sagas)),
         }
     }
 

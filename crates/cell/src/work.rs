@@ -28,28 +28,45 @@ pub enum Work {
         accepted: Vec<u8>,
     },
     /// What a step of a run asks for is to be computed: `machine::SagaOp::Step` says what it is.
-    Evaluate {
-        /// The run.
-        run: u64,
-        /// Which step, counted from 0.
-        step: u32,
-        /// Which attempt.
-        attempt: u32,
-        /// What is to be computed.
-        ask: Ask,
-        /// The record that started the run: `machine::Record`, encoded. It holds the run's input.
-        started: Vec<u8>,
-        /// The record of its definition, likewise.
-        definition: Vec<u8>,
-        /// The steps that were done, and the record that holds what each gave, likewise.
-        outputs: Vec<(u32, Vec<u8>)>,
-    },
+    Evaluate(Box<Evaluation>),
     /// There is, or may be, something to deliver for a subscription: `Query::Deliveries` says what. What came of it is
     /// reported as `machine::TopicOp::Delivered`.
     Deliver {
         /// The subscription's number.
         subscription: u64,
     },
+}
+
+/// What is to be computed of a run, and from what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evaluation {
+    /// The run.
+    pub run: u64,
+    /// Which step, counted from 0.
+    pub step: u32,
+    /// Which attempt.
+    pub attempt: u32,
+    /// What is to be computed.
+    pub ask: Ask,
+    /// The record that started the run: `machine::Record`, encoded. It holds the run's input.
+    pub started: Vec<u8>,
+    /// Of its definition's record, the ordinal: the same definition each time.
+    pub definition: u64,
+    /// The record of its definition, likewise encoded.
+    pub defined: Vec<u8>,
+    /// What the steps that were done gave.
+    pub outputs: Vec<StepOutput>,
+}
+
+/// What a step gave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StepOutput {
+    /// Which step, counted from 0.
+    pub step: u32,
+    /// The ordinal of the record that holds it.
+    pub ordinal: u64,
+    /// That record: `machine::Record`, encoded.
+    pub record: Vec<u8>,
 }
 
 impl<W, R> Cell<W, R> {
@@ -84,11 +101,13 @@ impl<W, R> Cell<W, R> {
         let Body::Saga(SagaRecord::Started { definition, .. }) = Record::decode(&started)?.body else {
             return Err(machine::Corrupt("a run that no record started").into());
         };
-        let definition = self.read_record(definition)?;
-        let outputs = self.machine.run_outputs(run);
-        let outputs = outputs.into_iter().map(|(step, record)| Ok((step, self.read_record(record)?)));
+        let defined = self.read_record(definition)?;
+        let outputs = self.machine.run_outputs(run).into_iter();
+        let outputs =
+            outputs.map(|(step, ordinal)| Ok(StepOutput { step, ordinal, record: self.read_record(ordinal)? }));
         let outputs = outputs.collect::<Result<_, CellFault>>()?;
-        self.work.push(Work::Evaluate { run, step, attempt, ask, started, definition, outputs });
+        let evaluation = Evaluation { run, step, attempt, ask, started, definition, defined, outputs };
+        self.work.push(Work::Evaluate(Box::new(evaluation)));
         Ok(())
     }
 

@@ -44,7 +44,13 @@ impl Failure {
 
     /// A server said no.
     pub(crate) fn refused(problem: &client::Problem) -> Self {
-        Self { code: code_of(problem), message: problem.to_string() }
+        let mut message = problem.to_string();
+        // One error is in the detail already.
+        for wrong in problem.errors.iter().filter(|_| problem.errors.len() > 1) {
+            let at = if wrong.pointer.is_empty() { String::new() } else { format!("{}: ", wrong.pointer) };
+            message.push_str(&format!("\n  {at}{}", wrong.detail));
+        }
+        Self { code: code_of(problem), message }
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {

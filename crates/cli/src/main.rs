@@ -13,6 +13,8 @@ mod operation;
 mod output;
 mod progress;
 mod remote;
+mod run;
+mod saga;
 mod serve;
 mod settings;
 mod transfer;
@@ -51,6 +53,8 @@ enum Command {
     Account(account::AccountArgs),
     Transfer(transfer::TransferArgs),
     Op(operation::OperationArgs),
+    Saga(saga::SagaArgs),
+    Run(run::RunArgs),
     Uncertain(uncertain::UncertainArgs),
     Import(Box<import::ImportArgs>),
     Bench(bench::BenchArgs),
@@ -89,6 +93,8 @@ fn run(command: Command, format: Format) -> Ended {
         Command::Account(args) => remote::block_on(args.run(format))?,
         Command::Transfer(args) => remote::block_on(args.run(format))?,
         Command::Op(args) => remote::block_on(args.run(format))?,
+        Command::Saga(args) => remote::block_on(args.run(format))?,
+        Command::Run(args) => remote::block_on(args.run(format))?,
         Command::Uncertain(args) => remote::block_on(args.run(format))?,
         Command::Import(args) => remote::block_on(args.run(format))?,
         Command::Bench(args) => remote::block_on(args.run(format))?,

@@ -84,6 +84,8 @@ pub(crate) fn print_answer<T: Serialize>(
         }
         Outcome::Refused(problem) => {
             fields.add("why", problem);
+            let run = problem.run.as_ref().and_then(|run| run["id"].as_str());
+            fields.add_some("next", run.map(|run| format!("tertium run show {run}")));
             let known = wire::Code::parse(&problem.code);
             fields.add_some("more", known.map(|code| format!("tertium errors {code}")));
             if code_of(problem) == wire::codes::EXIT_USAGE {

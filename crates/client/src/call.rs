@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
@@ -19,8 +19,12 @@ use crate::transport::{Request, Response, segment};
 #[must_use = "a write is sent when it is awaited"]
 pub struct Write<'c, T> {
     client: &'c Client,
+    method: Method,
     path: String,
+    content_type: &'static str,
     body: Result<Bytes, String>,
+    /// Whether that it is accepted, durably, is all that is waited for.
+    is_accepted_enough: bool,
     key: Option<String>,
     deadline: Option<Duration>,
     settle: Option<Duration>,
@@ -30,7 +34,35 @@ pub struct Write<'c, T> {
 impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
     pub(crate) fn new(client: &'c Client, path: String, body: &impl serde::Serialize) -> Self {
         let body = serde_json::to_vec(body).map(Bytes::from).map_err(|error| error.to_string());
-        Self { client, path, body, key: None, deadline: None, settle: None, answer: PhantomData }
+        Self { body, ..Self::raw(client, Method::POST, path, "application/json", Bytes::new()) }
+    }
+
+    /// A write whose body is written already.
+    pub(crate) fn raw(
+        client: &'c Client,
+        method: Method,
+        path: String,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Self {
+        Self {
+            client,
+            method,
+            path,
+            content_type,
+            body: Ok(body),
+            is_accepted_enough: false,
+            key: None,
+            deadline: None,
+            settle: None,
+            answer: PhantomData,
+        }
+    }
+
+    /// Does not wait for the end of slow work: that it is accepted is the answer.
+    pub(crate) fn accepted(mut self) -> Self {
+        self.is_accepted_enough = true;
+        self
     }
 
     /// The idempotency key: 1 to 255 visible ASCII characters that name this one intended effect. Store it before the
@@ -66,7 +98,7 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
             }
         };
         let mut answer = match decided {
-            Some((outcome, response)) => answer_of(outcome, &response),
+            Some(answer) => answer,
             None => match progress.unknown {
                 Some(reason) => self.settle_or_give_up(&key, reason).await,
                 None => bare(Outcome::Refused(progress.turned_away.unwrap_or_else(|| {
@@ -80,26 +112,30 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
     }
 
     /// Until something definite is known, or trying again is no use or not allowed.
-    async fn attempts(
-        &self,
-        request: &Request,
-        until: Instant,
-        progress: &mut Progress,
-    ) -> Option<(Outcome<T>, Response)> {
+    async fn attempts(&self, request: &Request, until: Instant, progress: &mut Progress) -> Option<Answer<T>> {
         while Instant::now() < until {
             progress.attempts += 1;
             if progress.attempts == 1 {
                 self.client.budget().first(Instant::now());
             }
-            let again = match judge(self.client.exchange(request.clone(), until).await) {
+            let sent = self.client.exchange(request.clone(), until).await;
+            if let Ok(response) = &sent
+                && self.is_accepted_enough
+                && response.status == StatusCode::ACCEPTED
+                && let Ok(answer) = serde_json::from_slice(&response.body)
+            {
+                let answered = answer_of(Outcome::Committed(answer), response);
+                return Some(answered);
+            }
+            let again = match judge(sent) {
                 Judged::Committed(response) => match serde_json::from_slice(&response.body) {
-                    Ok(answer) => return Some((Outcome::Committed(answer), response)),
+                    Ok(answer) => return Some(answer_of(Outcome::Committed(answer), &response)),
                     Err(error) => {
                         progress.unknown = Some(format!("it committed, and its answer cannot be read: {error}"));
                         Again::Never
                     }
                 },
-                Judged::Refused(problem, response) => return Some((Outcome::Refused(problem), response)),
+                Judged::Refused(problem, response) => return Some(answer_of(Outcome::Refused(problem), &response)),
                 Judged::TurnedAway { problem, again } => {
                     progress.turned_away = Some(problem);
                     again
@@ -136,8 +172,11 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
         })?;
         let mut headers = HeaderMap::new();
         headers.insert("idempotency-key", key_header(key));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(Request { method: Method::POST, path: self.path.clone(), headers, body })
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        if self.is_accepted_enough {
+            headers.insert("prefer", HeaderValue::from_static("respond-async"));
+        }
+        Ok(Request { method: self.method.clone(), path: self.path.clone(), headers, body })
     }
 }
 

@@ -38,6 +38,7 @@ mod number;
 mod outcome;
 mod read;
 mod retry;
+mod saga;
 mod secret;
 mod settle;
 mod transport;
@@ -49,9 +50,13 @@ pub use ledger::{
     Account, Accounts, BalanceAfter, Batch, BatchItem, BatchResult, History, ItemResult, Movement, NewAccount,
     NewTransfer, Operation, Page, Readiness, Transfer,
 };
-pub use outcome::{Answer, NotCommitted, Outcome, Problem, Uncertain};
+pub use outcome::{Answer, NotCommitted, Outcome, Problem, Uncertain, Wrong};
 pub use read::{Consistency, Read, ReadError, Seen};
 pub use retry::RetryOptions;
+pub use saga::{
+    DefinitionLanguage, NewRun, Run, RunAccepted, RunControl, RunControlled, RunEnd, RunFilter, RunStep,
+    RunsControlled, SagaDefined, SagaPage, SagaSummary, SagaVersion,
+};
 pub use secret::{ApiKey, ApiKeyError};
 pub use settle::Settle;
 pub use uncertain::{Resolved, UncertainCall, UncertainPage};

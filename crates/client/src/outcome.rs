@@ -78,6 +78,22 @@ pub struct Problem {
     /// Of a refused batch: that item's code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item_code: Option<String>,
+    /// Of a run that was not done: how it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Box<serde_json::Value>>,
+    /// Of a document: everything that is wrong with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Wrong>,
+}
+
+/// One thing that is wrong with a document.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wrong {
+    /// Where: a JSON pointer (RFC 6901), empty for all of it.
+    pub pointer: String,
+    /// What.
+    pub detail: String,
 }
 
 /// A write that did not commit, as an error.

@@ -49,8 +49,9 @@ pub use record::{
 };
 pub use refusal::{Code, Refusal, RefusalOwned};
 pub use saga::{
-    Control, PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, RUN_MS_MAX, RunEnd, RunState, RunView, SagaOp,
-    SagaRecord, SagaView, StepEvent, StepFound, StepKind, StepOutcome, StepReport, StepView, Why, run_id,
+    Control, PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, RUN_MS_MAX, RunEnd, RunPage, RunState, RunView,
+    SagaOp, SagaRecord, SagaView, StepEvent, StepFound, StepKind, StepOutcome, StepReport, StepView, StepWait, Why,
+    ended_steps, run_id,
 };
 pub use snapshot::SNAPSHOT_VERSION;
 pub use timer::TIMERS_PER_ENTRY_MAX;

@@ -565,6 +565,6 @@ fn decode_refusal<'a>(r: &mut Reader<'a>) -> Result<Refusal<'a>, Corrupt> {
     Ok(Refusal { code, about: r.str()?, had: r.i128()?, wanted: r.i128()? })
 }
 
-fn decode_transfer_id(r: &mut Reader<'_>) -> Result<TransferId, Corrupt> {
+pub(crate) fn decode_transfer_id(r: &mut Reader<'_>) -> Result<TransferId, Corrupt> {
     TransferId::from_bytes(r.array()?).map_err(|_| Corrupt("not a transfer id"))
 }

@@ -343,6 +343,9 @@ impl World {
                         let why = why.map_or(String::new(), |why| format!(", {why:?}"));
                         format!("run #{run} {}{why}", end.as_str())
                     }
+                    SagaRecord::Controlled { run, previous, control, .. } => {
+                        format!("Controlled {{ run: {run}, previous: {previous}, control: {control:?} }}")
+                    }
                     SagaRecord::Stepped { run, step, attempt, event, what, evidence, .. } => {
                         format!("run #{run} step {step} attempt {attempt} {} #{what} {evidence}", event.as_str())
                     }

@@ -6,6 +6,8 @@
 
 mod attempt;
 mod deliver;
+mod destination;
+mod evaluate;
 mod probe;
 mod request;
 mod secrets;
@@ -15,17 +17,20 @@ mod webhook;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use call::Client;
+use call::{AddressPolicy, Client};
 use cell::{CellHandle, OutboxOf, Work};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 pub use deliver::DeliverySettings;
+pub use destination::{check_address, check_asked};
+pub use evaluate::parse_defined;
 pub use probe::{Probe, ProbeError};
 pub use request::{Compensation, RequestError, check_headers, check_url};
 pub use secrets::{SecretsError, WebhookSecrets};
 
 use deliver::Couriers;
+use evaluate::Evaluator;
 
 /// How many calls may wait for their turn at one destination: as many as may be open.
 pub const WAITING_MAX: usize = 100_000;
@@ -107,10 +112,19 @@ impl Outbox {
         self.under_way.clone()
     }
 
-    /// Performs what is handed over, until the cell is gone.
-    pub async fn run(self, cell: CellHandle, client: Client, secrets: WebhookSecrets, settings: DeliverySettings) {
+    /// Performs what is handed over, until the cell is gone. What the steps of runs want called is judged by `addresses`
+    /// before it is accepted, as what callers want is.
+    pub async fn run(
+        self,
+        cell: CellHandle,
+        client: Client,
+        addresses: Arc<dyn AddressPolicy>,
+        secrets: WebhookSecrets,
+        settings: DeliverySettings,
+    ) {
         let Self { sender, mut receiver, under_way } = self;
         drop(sender);
+        let evaluator = Evaluator::new(&cell, addresses);
         let couriers = Couriers::new(cell.clone(), client.clone(), secrets, settings, under_way.clone());
         while let Some(Handed { work, at }) = receiver.recv().await {
             let (call, attempt, phase, remaining_us, accepted) = match work {
@@ -121,8 +135,10 @@ impl Outbox {
                     couriers.wake(subscription);
                     continue;
                 }
-                // The steps of sagas have nobody yet.
-                Work::Evaluate { .. } => continue,
+                Work::Evaluate(evaluation) => {
+                    evaluator.evaluate(cell.clone(), evaluation, under_way.begin());
+                    continue;
+                }
             };
             let (cell, client, performing) = (cell.clone(), client.clone(), under_way.begin());
             tokio::spawn(async move {

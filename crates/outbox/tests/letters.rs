@@ -4,10 +4,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use call::{Client, Settings};
+use call::{Client, LoopbackOnly, Settings};
 use cell::{
     CellHandle, Found, Level, OpenLog, Options, OutboxOf, Query, Read, Reply, Stopper, TopicFound, TopicQuery, Write,
 };
@@ -118,7 +119,8 @@ fn a_dead_letter_that_is_replayed_arrives() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let secrets = WebhookSecrets::open(directory.path().join("none.toml")).unwrap();
     let client = Client::new(Settings::default()).unwrap();
-    let performing = runtime.spawn(outbox.run(cell.clone(), client, secrets, DeliverySettings::default()));
+    let addresses = Arc::new(LoopbackOnly);
+    let performing = runtime.spawn(outbox.run(cell.clone(), client, addresses, secrets, DeliverySettings::default()));
     // It rests, so that nobody delivers but this test.
     subscribe(&cell, "s1", &url, true);
     let events = br#"{"events":[{"type":"made","key":"a"},{"type":"made","key":"a"}]}"#;

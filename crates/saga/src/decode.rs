@@ -1,5 +1,7 @@
 //! From one JSON value to a definition, noting everything that is wrong on the way.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::definition::{
@@ -75,8 +77,8 @@ const STEP: &[&str] = &[
 const KINDS: &[&str] = &["call", "transfer", "hold", "capture", "void", "reverse", "event", "timer", "saga"];
 const COMPENSATION: &[&str] = &["call", "transfer", "void", "reverse", "event", "saga", "timeout_ms"];
 const COMPENSATION_KINDS: &[&str] = &["call", "transfer", "void", "reverse", "event", "saga"];
-const METHODS: &[&str] = &["POST", "PUT", "PATCH", "DELETE", "GET"];
-const PROBE_METHODS: &[&str] = &["GET", "HEAD", "POST"];
+const METHODS: &[&str] = &["POST", "PUT", "PATCH", "DELETE"];
+const OUTCOMES: &[&str] = &["committed", "refused", "uncertain"];
 
 impl Decoder {
     /// Steps in a row, or beside each other. Gives those that whatever follows must wait for.
@@ -298,12 +300,50 @@ fn call(value: &Value, at: &str, problems: &mut Problems) -> Option<Call> {
 }
 
 fn probe(value: &Value, at: &str, problems: &mut Problems) -> Option<Probe> {
-    let fields = Fields::read(value, at, &["method", "url", "headers"], problems)?;
+    let fields = Fields::read(value, at, &["url", "headers", "status", "pointer", "values"], problems)?;
+    let status = meanings(&fields, "status", problems);
+    for word in status.keys().filter(|word| !is_status(word)) {
+        let fault = Fault::WrongType { wanted: "an HTTP status", found: "another name" };
+        problems.push(&pointer(&fields.at("status"), word), fault);
+    }
+    let place = fields.text("pointer", problems);
+    if place.is_some_and(|place| !place.starts_with('/')) {
+        let fault = Fault::WrongType { wanted: "a JSON pointer, which begins with /", found: "another text" };
+        problems.push(&fields.at("pointer"), fault);
+    }
+    for (field, needs) in [("pointer", "values"), ("values", "pointer")] {
+        if fields.get(field).is_some() && fields.get(needs).is_none() {
+            let needs = if needs == "values" { "`values`" } else { "`pointer`" };
+            problems.push(&fields.at(field), Fault::Needs { field, needs });
+        }
+    }
+    let values = meanings(&fields, "values", problems);
     Some(Probe {
-        method: fields.word("method", PROBE_METHODS, PROBE_METHODS, "GET", problems).to_owned(),
         url: fields.need_template("url", take::url, problems),
         headers: headers(&fields, problems),
+        status,
+        value: place.map(|place| (place.to_owned(), values)),
     })
+}
+
+/// What answers mean: names with the words of outcomes.
+fn meanings(fields: &Fields<'_>, name: &str, problems: &mut Problems) -> BTreeMap<String, String> {
+    let at = fields.at(name);
+    let given = fields.get(name).and_then(|value| crate::fields::object(value, &at, problems));
+    let mut meanings = BTreeMap::new();
+    for (answer, value) in given.into_iter().flatten() {
+        let at = pointer(&at, answer);
+        let Some(word) = crate::fields::text(value, &at, problems) else { continue };
+        if !OUTCOMES.contains(&word) {
+            problems.push(&at, Fault::UnknownWord { word: word.to_owned(), known: OUTCOMES });
+        }
+        meanings.insert(answer.clone(), word.to_owned());
+    }
+    meanings
+}
+
+fn is_status(text: &str) -> bool {
+    text.len() == 3 && text.parse::<u16>().is_ok_and(|status| (100..600).contains(&status))
 }
 
 fn headers(fields: &Fields<'_>, problems: &mut Problems) -> Vec<(String, Template)> {

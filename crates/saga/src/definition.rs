@@ -1,5 +1,7 @@
 //! A saga, as its author wrote it: steps, what each waits for, what undoes it, and bounds on all of it.
 
+use std::collections::BTreeMap;
+
 use machine::Plan;
 use serde_json::Value;
 
@@ -43,8 +45,8 @@ pub(crate) const HOLD_MS: Bounds = Bounds { least: 1, most: 366 * DAY_MS, defaul
 pub(crate) const UNCERTAIN_MS: Bounds = Bounds { least: SECOND_MS, most: 30 * DAY_MS, default: HOUR_MS };
 /// How often a step may be tried before it has failed; a call 3 times unless said otherwise, everything else once.
 pub const ATTEMPTS_MAX: Bounds = Bounds { least: 1, most: 100, default: 1 };
-/// The same of a call: how many requests it may send.
-pub(crate) const CALL_ATTEMPTS_MAX: Bounds = Bounds { default: 3, ..ATTEMPTS_MAX };
+/// The same of a call: how many requests it may send in a row.
+pub(crate) const CALL_ATTEMPTS_MAX: Bounds = Bounds { least: 1, most: 4, default: 3 };
 
 /// A saga that can be run.
 #[derive(Clone, PartialEq, Debug)]
@@ -59,7 +61,7 @@ pub struct Definition {
     pub input: Option<Vec<Parameter>>,
     /// The steps, in the order of the text.
     pub steps: Vec<Step>,
-    /// What a done run gives; the outputs of all its steps if it is not said.
+    /// What a done run gives; nothing if it is not said.
     pub output: Option<Template>,
     pub(crate) document: Value,
     pub(crate) plan: Plan,
@@ -165,15 +167,17 @@ pub enum Doubt {
     Escalate,
 }
 
-/// A question that changes nothing.
+/// A question that changes nothing: a GET.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Probe {
-    /// The HTTP method.
-    pub method: String,
-    /// The URL.
+    /// The URL; `{key}` in it stands for the call's idempotency key.
     pub url: Template,
     /// Headers besides those that the server sets.
     pub headers: Vec<(String, Template)>,
+    /// What an HTTP status means, by the words of an outcome.
+    pub status: BTreeMap<String, String>,
+    /// Where in a JSON answer the state stands (RFC 6901), and what the values there mean.
+    pub value: Option<(String, BTreeMap<String, String>)>,
 }
 
 /// A transfer, posted or held.
@@ -224,6 +228,17 @@ pub struct Nested {
     pub input: Option<Template>,
 }
 
+impl Doubt {
+    /// The word for it in a definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Resend => "resend",
+            Self::Escalate => "escalate",
+        }
+    }
+}
+
 impl Definition {
     /// The definition as JSON: what it was read from, and what it can be read from again.
     pub const fn document(&self) -> &Value {
@@ -249,6 +264,25 @@ impl Definition {
     /// [`DefinitionError`], with everything that is wrong.
     pub fn check_input(&self, value: &Value) -> Result<(), DefinitionError> {
         self.input.as_deref().map_or(Ok(()), |parameters| input::check(parameters, value))
+    }
+
+    /// The URLs that are written down whole, each with the JSON pointer (RFC 6901) to it: where the saga will call, whatever
+    /// its input.
+    pub fn fixed_urls(&self) -> Vec<(String, String)> {
+        let mut urls = Vec::new();
+        for step in &self.steps {
+            let undoes = step.compensation.iter().map(|compensation| ("/compensate/call", &compensation.action));
+            for (place, action) in [("/call", &step.action)].into_iter().chain(undoes) {
+                let Action::Call(call) = action else { continue };
+                let probed = call.probe.iter().map(|probe| ("/probe/url", &probe.url));
+                for (field, url) in [("/url", &call.url)].into_iter().chain(probed) {
+                    if let Some(Value::String(text)) = url.fixed() {
+                        urls.push((format!("{}{place}{field}", step.at), text.replace("{key}", "key")));
+                    }
+                }
+            }
+        }
+        urls
     }
 
     /// The number of a step.

@@ -1,5 +1,7 @@
 //! What a step of a run asks for, computed from the run's input and the outputs of the steps before it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::definition::{Action, Call, Definition, Doubt, HOLD_MS, Order, TIMER_MS};
@@ -99,15 +101,17 @@ pub struct CallInput {
     pub uncertain_ms_max: u64,
 }
 
-/// A question that changes nothing.
+/// A question that changes nothing: a GET.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProbeInput {
-    /// The HTTP method.
-    pub method: String,
-    /// The URL.
+    /// The URL; `{key}` in it stands for the call's idempotency key.
     pub url: String,
     /// Headers besides those that the server sets.
     pub headers: Vec<(String, String)>,
+    /// What an HTTP status means, by the words of an outcome.
+    pub status: BTreeMap<String, String>,
+    /// Where in a JSON answer the state stands, and what the values there mean.
+    pub value: Option<(String, BTreeMap<String, String>)>,
 }
 
 /// An event.
@@ -153,14 +157,14 @@ pub fn evaluate(
     }
 }
 
-/// What a done run gives: what its definition says, else the outputs of its steps.
+/// What a done run gives, as its definition says; `null` if it says nothing.
 ///
 /// # Errors
 /// [`EvaluationError`].
 pub fn evaluate_output(definition: &Definition, context: &Context) -> Result<Value, EvaluationError> {
     match &definition.output {
         Some(output) => output.fill(&context.scope, &mut Budget::default()),
-        None => Ok(context.scope["steps"].clone()),
+        None => Ok(Value::Null),
     }
 }
 
@@ -228,9 +232,10 @@ impl Filler<'_> {
         let probe = match &call.probe {
             None => None,
             Some(probe) => Some(ProbeInput {
-                method: probe.method.clone(),
                 url: self.fill("probe.url", &probe.url, take::url)?,
                 headers: self.headers(&probe.headers)?,
+                status: probe.status.clone(),
+                value: probe.value.clone(),
             }),
         };
         Ok(CallInput {

@@ -133,7 +133,7 @@ steps:
             /steps/1/timeout_ms: must be 1 to 31622400000, is 31622400001
             /steps/1/attempts_max: must be 1 to 100, is 0
             /steps/2/call/on_uncertain: `on_uncertain` needs `probe`
-            /steps/2/call/method: `FETCH` is none of `POST`, `PUT`, `PATCH`, `DELETE`, `GET`
+            /steps/2/call/method: `FETCH` is none of `POST`, `PUT`, `PATCH`, `DELETE`
             /steps/2/call/url: url must be a URL with http or https, a host, no user, and at most 2048 bytes, is "ftp://x"
             /steps/2/call/headers/Host: `Host` is no header that a call can set
             /steps/2/call/headers/x y: `x y` is no header that a call can set

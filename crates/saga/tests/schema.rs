@@ -74,6 +74,9 @@ fn what_is_wrong_is_wrong_to_both() {
     check(|d| d["steps"][1]["call"]["headers"] = json!({"x y": "b"}), true);
     check(|d| d["steps"][1]["call"]["on_uncertain"] = json!("hope"), true);
     check(|d| d["steps"][1]["call"]["probe"] = json!({"method": "DELETE", "url": "http://h/"}), true);
+    check(|d| d["steps"][1]["call"]["probe"] = json!({"url": "http://h/", "status": {"4": "refused"}}), true);
+    check(|d| d["steps"][1]["call"]["probe"] = json!({"url": "http://h/", "status": {"404": "gone"}}), true);
+    check(|d| d["steps"][1]["call"]["probe"] = json!({"url": "http://h/", "pointer": "/state"}), true);
     check(|d| d["steps"][1]["compensate"]["hold"] = json!({"from": "a", "to": "b", "amount": 1}), true);
 }
 
@@ -89,6 +92,7 @@ fn what_only_the_parser_can_tell() {
     check(|d| d["steps"][1]["call"]["headers"] = json!({"Idempotency-Key": "x"}), false);
     check(|d| d["steps"][1]["call"]["on_uncertain"] = json!("probe"), false);
     check(|d| d["steps"][1]["timeout_ms"] = json!(86_400_001), false);
+    check(|d| d["steps"][1]["attempts_max"] = json!(5), false);
 }
 
 fn holds(root: &Value, schema: &Value, value: &Value) -> bool {
@@ -173,6 +177,12 @@ fn matches(pattern: &str, text: &str) -> bool {
             (1..=64).contains(&text.len())
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&byte))
         }
+        "^[1-5][0-9]{2}$" => {
+            text.len() == 3
+                && text.bytes().all(|byte| byte.is_ascii_digit())
+                && (b'1'..=b'5').contains(&text.as_bytes()[0])
+        }
+        "^/" => text.starts_with('/'),
         unknown => panic!("the schema uses the pattern `{unknown}`, which is not checked here"),
     }
 }

@@ -103,7 +103,12 @@ pub(crate) fn of_reply(reply: &Reply, key: &str, command: Option<&[u8]>) -> Resu
         Reply::Decided(decided) => of_decided(decided, key, command),
         Reply::Rejected(rejected) => Err(problem_of(*rejected, key)),
         Reply::Uncertain => Err(Problem::of(Code::OutcomeUnknown).with_operation(key)),
-        Reply::Pending { seen } => Ok(Answered { seen: Some(*seen), ..pending(key) }),
+        Reply::Pending { seen, run: None } => Ok(Answered { seen: Some(*seen), ..pending(key) }),
+        Reply::Pending { seen, run: Some(run) } => {
+            let mut answered = Answered::of(wire::saga::run_pending(*run, key));
+            answered.extra.location = Some(wire::path::run_path(*run));
+            Ok(Answered { seen: Some(*seen), ..answered })
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 //! A `match` and not a router: there are three dozen paths, each request passes here, and the paths' segments are wanted
 //! undecoded, since an id may hold an encoded slash.
 
+mod sagas;
 mod topics;
 
 use edge::Role;
 use http::Method;
 
+pub(crate) use sagas::SagaRoute;
 pub(crate) use topics::TopicRoute;
 
 /// What is asked for. Segments are still percent-encoded.
@@ -39,6 +41,8 @@ pub(crate) enum Route<'a> {
     Settle(&'a str),
     /// Of topics and subscriptions.
     Topic(TopicRoute<'a>),
+    /// Of sagas and runs.
+    Saga(SagaRoute<'a>),
     /// `POST /v1/calls`
     Call,
     /// `GET /v1/uncertain`
@@ -89,6 +93,9 @@ impl<'a> Route<'a> {
         let Some(below) = path.strip_prefix("/v1/") else { return Self::of_server(path).and_then(read) };
         if let Some(route) = TopicRoute::of(method, below) {
             return route.map(Self::Topic);
+        }
+        if let Some(route) = SagaRoute::of(method, below) {
+            return route.map(Self::Saga);
         }
         let (collection, rest) = below.split_once('/').map_or((below, None), |(first, rest)| (first, Some(rest)));
         let Some(rest) = rest else {
@@ -161,6 +168,7 @@ impl<'a> Route<'a> {
             Self::Operation(_) => RouteName::Operation,
             Self::Settle(_) => RouteName::Settle,
             Self::Topic(route) => route.name(),
+            Self::Saga(route) => route.name(),
             Self::Call => RouteName::Call,
             Self::Uncertain => RouteName::Uncertain,
             Self::Resolve(_) => RouteName::Resolve,
@@ -190,6 +198,11 @@ pub(crate) enum RouteName {
     Events,
     Subscribe,
     Subscriptions,
+    DefineSaga,
+    Sagas,
+    StartRun,
+    ControlRuns,
+    Runs,
     Call,
     Uncertain,
     Resolve,
@@ -199,7 +212,7 @@ pub(crate) enum RouteName {
 
 impl RouteName {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::OpenAccount,
         Self::Accounts,
         Self::Account,
@@ -217,6 +230,11 @@ impl RouteName {
         Self::Events,
         Self::Subscribe,
         Self::Subscriptions,
+        Self::DefineSaga,
+        Self::Sagas,
+        Self::StartRun,
+        Self::ControlRuns,
+        Self::Runs,
         Self::Call,
         Self::Uncertain,
         Self::Resolve,
@@ -237,6 +255,9 @@ impl RouteName {
             | Self::Settle
             | Self::Publish
             | Self::Subscribe
+            | Self::DefineSaga
+            | Self::StartRun
+            | Self::ControlRuns
             | Self::Call
             | Self::Resolve => true,
             Self::Accounts
@@ -246,6 +267,8 @@ impl RouteName {
             | Self::Operation
             | Self::Events
             | Self::Subscriptions
+            | Self::Sagas
+            | Self::Runs
             | Self::Uncertain
             | Self::Server
             | Self::None => false,
@@ -281,6 +304,11 @@ impl RouteName {
             Self::Events => "events",
             Self::Subscribe => "subscribe",
             Self::Subscriptions => "subscriptions",
+            Self::DefineSaga => "define_saga",
+            Self::Sagas => "sagas",
+            Self::StartRun => "start_run",
+            Self::ControlRuns => "control_runs",
+            Self::Runs => "runs",
             Self::Call => "call",
             Self::Uncertain => "uncertain",
             Self::Resolve => "resolve",

@@ -4,6 +4,7 @@ mod calls;
 mod operations;
 mod pages;
 mod reads;
+mod sagas;
 mod stream;
 mod topics;
 mod writes;

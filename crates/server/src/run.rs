@@ -177,7 +177,7 @@ pub async fn start_on(
         anonymous: "".into(),
     });
     let under_way = outbox.under_way();
-    let performing = tokio::spawn(outbox.run(cell, client, secrets, config.deliveries));
+    let performing = tokio::spawn(outbox.run(cell, client, Arc::clone(&app.addresses), secrets, config.deliveries));
     let position = app.cell.status().position;
     info!(%address, %position, "serving");
     let keeping_keys = keys.map(|keys| tokio::spawn(keys.keep_current()));

@@ -7,6 +7,7 @@ use crate::call;
 use crate::codes::Code;
 use crate::json::{put_plain, put_str, put_u64};
 use crate::problem::Problem;
+use crate::saga;
 use crate::topic;
 use crate::view::{Account, Operation, write_account, write_operation, write_transfer};
 
@@ -85,9 +86,8 @@ pub fn answer_of<'a>(record: &Record<'a>, items: impl IntoIterator<Item = Item<'
             call::write_resolved(&mut body, call, was_done);
             committed(STATUS_OK, body)
         }
-        Body::Claimed { .. } | Body::Configured { .. } | Body::CallTried(_) | Body::Saga(_) => {
-            Problem::of(Code::Internal).answer()
-        }
+        Body::Claimed { .. } | Body::Configured { .. } | Body::CallTried(_) => Problem::of(Code::Internal).answer(),
+        Body::Saga(ref record_of) => saga::answer_of(record_of, record.key),
         Body::Topic(ref record) => topic::answer_of(record),
     }
 }

@@ -45,8 +45,8 @@ pub fn write_ended(out: &mut Vec<u8>, ended: &CallEnded<'_>) {
     out.push(b'}');
 }
 
-/// The receiver's answer: JSON as it is, other text as a string, anything else in base 64; `null` without one.
-fn write_response(out: &mut Vec<u8>, ended: &CallEnded<'_>) {
+/// Appends the receiver's answer: JSON as it is, other text as a string, anything else in base 64; `null` without one.
+pub fn write_response(out: &mut Vec<u8>, ended: &CallEnded<'_>) {
     if ended.status == 0 {
         out.extend_from_slice(b"null");
         return;

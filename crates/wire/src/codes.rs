@@ -6,6 +6,7 @@
 use words::Outcome;
 
 mod effects;
+mod runs;
 mod sagas;
 mod table;
 mod topics;
@@ -18,14 +19,17 @@ pub const TABLE: [Row; CODES] = {
         let first = table::ROWS.len();
         let second = first + topics::ROWS.len();
         let third = second + sagas::ROWS.len();
+        let fourth = third + effects::ROWS.len();
         rows[at] = if at < first {
             table::ROWS[at]
         } else if at < second {
             topics::ROWS[at - first]
         } else if at < third {
             sagas::ROWS[at - second]
-        } else {
+        } else if at < fourth {
             effects::ROWS[at - third]
+        } else {
+            runs::ROWS[at - fourth]
         };
         assert!(rows[at].code as usize == at + 1, "a row's place in the table is its code's number");
         at += 1;
@@ -95,6 +99,8 @@ pub enum Code {
     CallCancelled,
     NotUncertain,
     DestinationNotAllowed,
+    RunCompensated,
+    RunEscalated,
 }
 
 /// Whether the same key may be tried again.
@@ -147,7 +153,8 @@ pub const EXIT_REFUSED: u8 = 10;
 pub const EXIT_UNCERTAIN: u8 = 20;
 
 /// How many codes there are.
-pub const CODES: usize = table::ROWS.len() + topics::ROWS.len() + sagas::ROWS.len() + effects::ROWS.len();
+pub const CODES: usize =
+    table::ROWS.len() + topics::ROWS.len() + sagas::ROWS.len() + effects::ROWS.len() + runs::ROWS.len();
 
 impl Code {
     /// Its line of the table.

@@ -21,6 +21,8 @@ pub enum List {
     Transfers = 2,
     /// `GET /v1/uncertain`; its scope is the number of the last call, its place the stamp since when that is uncertain.
     Uncertain = 3,
+    /// `GET /v1/runs` and the many at once below it; its scope is the state and the saga asked for, with a space between.
+    Runs = 4,
 }
 
 /// A place in a list.

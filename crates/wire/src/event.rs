@@ -57,11 +57,11 @@ pub fn write_event(out: &mut Vec<u8>, cell: &CellName, offset: u64, record: &Rec
             out.push(b'}');
         }
         Body::CallTried(ref tried) => write_escalated(out, &place, kind, tried),
-        Body::Saga(SagaRecord::Ended { run, why, .. }) => {
-            let number = run.to_string();
-            write_head(out, &place, &Message { kind, subject: &number, ..Message::default() });
+        Body::Saga(SagaRecord::Ended { id, why, .. }) => {
+            let id = id.to_string();
+            write_head(out, &place, &Message { kind, subject: &id, ..Message::default() });
             out.extend_from_slice(b",\"data\":{\"run\":");
-            put_u64(out, run);
+            put_plain(out, &id);
             out.extend_from_slice(b",\"why\":");
             put_str_or_null(out, why.map_or("", |why| why.as_str()));
             out.push(b'}');

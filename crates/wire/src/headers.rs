@@ -202,6 +202,31 @@ pub fn content_type(value: Option<&[u8]>, body_is_empty: bool) -> Result<Media, 
     }
 }
 
+/// The languages in which a saga may be defined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DefinitionMedia {
+    /// `application/json`.
+    Json,
+    /// `application/yaml` (RFC 9512).
+    Yaml,
+}
+
+/// The language of a definition, by its content type.
+///
+/// # Errors
+/// `unsupported-media-type`.
+pub fn definition_media(value: Option<&[u8]>) -> Result<DefinitionMedia, Problem> {
+    let essence = value.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        Ok(DefinitionMedia::Json)
+    } else if essence.eq_ignore_ascii_case(b"application/yaml") {
+        Ok(DefinitionMedia::Yaml)
+    } else {
+        let what = "is application/json or application/yaml here";
+        Err(Problem::field(Code::UnsupportedMediaType, "Content-Type", what))
+    }
+}
+
 /// The token after `Bearer` in `Authorization`; `None` for every other scheme.
 pub fn bearer(value: &[u8]) -> Option<&str> {
     let text = ascii(value)?;

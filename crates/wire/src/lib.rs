@@ -21,6 +21,7 @@ pub mod proto;
 pub mod query;
 pub mod remedy;
 pub mod request;
+pub mod saga;
 pub mod sse;
 pub mod topic;
 pub mod trace;

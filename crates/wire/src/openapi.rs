@@ -2,6 +2,7 @@
 //! what the parsers take and the writers write.
 
 mod calls;
+mod sagas;
 mod schemas;
 mod topics;
 
@@ -105,7 +106,7 @@ const REVERSES: [Code; 5] =
 
 fn paths() -> Value {
     let mut paths = json!({});
-    let of_effects = topics::paths().into_iter().chain(calls::paths());
+    let of_effects = topics::paths().into_iter().chain(calls::paths()).chain(sagas::paths());
     let all = account_paths().into_iter().chain(transfer_paths()).chain(of_effects).chain(other_paths());
     for (method, path, operation) in all {
         paths[path][method] = operation;
@@ -369,7 +370,7 @@ fn parameters() -> Value {
         });
         (component.to_owned(), value)
     };
-    parameters.into_iter().chain(topics::parameters()).map(one).collect()
+    parameters.into_iter().chain(topics::parameters()).chain(sagas::parameters()).map(one).collect()
 }
 
 fn headers() -> Value {

@@ -1,6 +1,6 @@
 //! Ids and keys in paths, percent-encoded (RFC 3986, section 2.1).
 
-use words::{Key, check_id};
+use words::{Key, TransferId, check_id};
 
 use crate::codes::Code;
 use crate::problem::Problem;
@@ -39,6 +39,20 @@ pub fn account_path(id: &str) -> String {
     let mut path = "/v1/accounts/".to_owned();
     encode(id, &mut path);
     path
+}
+
+/// The path of a run.
+pub fn run_path(id: TransferId) -> String {
+    format!("/v1/runs/{id}")
+}
+
+/// The run of the id in a path segment.
+///
+/// # Errors
+/// `run-not-found` for what can be no run's id.
+pub fn run_of_segment(segment: &str) -> Result<TransferId, Problem> {
+    let text = decode("id", segment)?;
+    TransferId::parse(&text).map_err(|_| Problem::new(Code::RunNotFound, format!("There is no run {text}.")))
 }
 
 /// Appends `text` with everything but RFC 3986's unreserved characters percent-encoded.

@@ -18,6 +18,8 @@ pub const PROBLEM_TYPE: &str = "application/problem+json";
 const DETAIL_BYTES_MAX: usize = 512;
 /// How much of a field's name or an item's key is sent, in bytes. No valid one is longer.
 const NAME_BYTES_MAX: usize = 255;
+/// How many errors of one document are listed.
+const ERRORS_MAX: usize = 100;
 
 /// One error, to be answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +44,10 @@ struct Extra {
     could_have: Option<String>,
     /// JSON.
     call: Option<Vec<u8>>,
+    /// JSON.
+    run: Option<Vec<u8>>,
+    /// Where, as a JSON pointer, and what.
+    errors: Vec<(String, String)>,
 }
 
 impl Problem {
@@ -128,9 +134,25 @@ impl Problem {
         self
     }
 
+    /// Adds `run`: what became of a run, as JSON.
+    #[must_use]
+    pub(crate) fn with_run(mut self, json: Vec<u8>) -> Self {
+        self.extra.run = Some(json);
+        self
+    }
+
+    /// Adds `errors`: everything that is wrong with a document, each with its JSON pointer (RFC 6901). The first hundred
+    /// are listed.
+    #[must_use]
+    pub fn with_errors(mut self, errors: impl IntoIterator<Item = (String, String)>) -> Self {
+        let errors = errors.into_iter().take(ERRORS_MAX);
+        self.extra.errors = errors.map(|(at, what)| (cut(at, DETAIL_BYTES_MAX), cut(what, DETAIL_BYTES_MAX))).collect();
+        self
+    }
+
     /// Adds `line` and `column`, both from 1.
     #[must_use]
-    pub(crate) fn with_line_and_column(mut self, line: usize, column: usize) -> Self {
+    pub fn with_line_and_column(mut self, line: usize, column: usize) -> Self {
         self.extra.line_and_column = Some((line as u64, column as u64));
         self
     }
@@ -234,6 +256,21 @@ impl Extra {
         if let Some(call) = &self.call {
             out.extend_from_slice(b",\"call\":");
             out.extend_from_slice(call);
+        }
+        if let Some(run) = &self.run {
+            out.extend_from_slice(b",\"run\":");
+            out.extend_from_slice(run);
+        }
+        for (at, (pointer, what)) in self.errors.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b",\"errors\":[" } else { b"," });
+            out.extend_from_slice(b"{\"pointer\":");
+            put_str(out, pointer);
+            out.extend_from_slice(b",\"detail\":");
+            put_str(out, what);
+            out.push(b'}');
+        }
+        if !self.errors.is_empty() {
+            out.push(b']');
         }
         if !self.allowed.is_empty() {
             out.extend_from_slice(b",\"allowed\":[");

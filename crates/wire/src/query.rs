@@ -1,5 +1,6 @@
 //! Query strings: few parameters, each known, each once.
 
+use machine::{RunEnd, RunState};
 use words::{DEADLINE_MS_MAX, Stamp, check_id};
 
 use crate::codes::Code;
@@ -7,6 +8,7 @@ use crate::cursor::{Cursor, List};
 use crate::instant::parse_instant;
 use crate::path::decode;
 use crate::problem::Problem;
+use crate::request::open_state;
 
 /// The most items on a page.
 pub const LIMIT_MAX: usize = 1_000;
@@ -184,6 +186,90 @@ impl NamesQuery {
         }
         parameters.finish(&["limit", "cursor"])?;
         Ok(Self { limit, after })
+    }
+}
+
+/// The query of `GET /v1/sagas/{name}`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DefinitionQuery {
+    /// Which definition; the newest if it is not said.
+    pub version: Option<u64>,
+}
+
+impl DefinitionQuery {
+    /// Reads what follows the question mark.
+    ///
+    /// # Errors
+    /// As [`AccountsQuery::parse`].
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::parse(query)?;
+        let version = parameters.number("version", 1, u64::MAX)?;
+        parameters.finish(&["version"])?;
+        Ok(Self { version })
+    }
+}
+
+/// Which runs are asked for, by where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunsIn {
+    /// Open ones: all, or those in a state.
+    Open(Option<RunState>),
+    /// Those that ended so.
+    Ended(RunEnd),
+}
+
+/// The query of `GET /v1/runs`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunsQuery {
+    /// Items per page: 1 to 1000.
+    pub limit: usize,
+    /// Where to go on, as the list's cursor said it.
+    pub at: Option<u64>,
+    /// Which.
+    pub state: RunsIn,
+    /// Only those of this saga.
+    pub saga: Option<String>,
+}
+
+impl RunsQuery {
+    /// Reads what follows the question mark.
+    ///
+    /// # Errors
+    /// As [`AccountsQuery::parse`].
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::parse(query)?;
+        let limit = parameters.limit()?;
+        let word = parameters.take("state");
+        let state = match &word {
+            None => RunsIn::Open(None),
+            Some(word) => match RunEnd::ALL.into_iter().find(|end| end.as_str() == word) {
+                Some(end) => RunsIn::Ended(end),
+                None => RunsIn::Open(Some(open_state("state", word).map_err(|_| {
+                    let what = "is delayed, running, paused, compensating, done, compensated or escalated";
+                    Problem::field(Code::InvalidRequest, "state", what)
+                })?)),
+            },
+        };
+        let saga = parameters.take("saga");
+        if let Some(saga) = &saga {
+            check_id(saga).map_err(|error| Problem::field(Code::InvalidRequest, "saga", error))?;
+        }
+        let at = parameters.cursor(List::Runs, &Self::scope(state, saga.as_deref()))?;
+        parameters.finish(&["limit", "cursor", "state", "saga"])?;
+        Ok(Self { limit, at, state, saga })
+    }
+
+    /// The cursor that goes on at that place.
+    pub fn cursor(&self, at: u64) -> String {
+        Cursor::new(List::Runs, &Self::scope(self.state, self.saga.as_deref()), at).to_string()
+    }
+
+    fn scope(state: RunsIn, saga: Option<&str>) -> String {
+        let state = match state {
+            RunsIn::Open(state) => state.map_or("", RunState::as_str),
+            RunsIn::Ended(end) => end.as_str(),
+        };
+        format!("{state} {}", saga.unwrap_or(""))
     }
 }
 

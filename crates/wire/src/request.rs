@@ -9,6 +9,7 @@ mod event;
 mod metadata;
 mod number;
 mod object;
+mod saga;
 mod topic;
 
 use std::fmt;
@@ -26,6 +27,8 @@ pub use number::HOLD_MS_MAX;
 use number::{AmountIn, FloorIn, HoldIn};
 pub(crate) use number::{amount_of_text, check_amount, check_hold, floor_of_text};
 use object::{Object, Text, read};
+pub(crate) use saga::open_state;
+pub use saga::{ControlVerb, RUN_INPUT_BYTES_MAX, define, parse_control, parse_control_many, parse_run};
 pub use topic::{
     PAUSE_AFTER_MS_DEFAULT, parse_acknowledgement, parse_letters, parse_publish, parse_subscription, parse_topic,
     parse_unsubscribe,

@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("crates/log-file", &["crates/words", "crates/log", "crates/disk"]),
     ("crates/archive", &["crates/words", "crates/machine", "crates/disk"]),
     ("crates/machine", &["crates/words"]),
-    ("crates/outbox", &["crates/words", "crates/wire", "crates/machine", "crates/cell", "crates/call"]),
+    ("crates/outbox", &["crates/words", "crates/wire", "crates/machine", "crates/cell", "crates/call", "crates/saga"]),
     ("crates/client", &["crates/words"]),
     ("crates/inbox-sql", &["crates/words"]),
     (
@@ -33,6 +33,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crates/edge",
             "crates/call",
             "crates/outbox",
+            // A definition is refused where it comes in.
+            "crates/saga",
             "crates/cell",
             "crates/log",
             "crates/disk",

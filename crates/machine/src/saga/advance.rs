@@ -172,7 +172,8 @@ pub(super) fn end<A: Archive>(
     let mut state = Vec::new();
     run.encode(&mut state);
     let why = run.why.filter(|_| how != RunEnd::Done);
-    let body = SagaRecord::Ended { run: number, previous: run.newest, end: how, why, output, state: &state };
+    let id = run_id(turn.machine, run.started, number);
+    let body = SagaRecord::Ended { run: number, id, previous: run.newest, end: how, why, output, state: &state };
     let ordinal = write_under_key(turn, number, Body::Saga(body))?;
     if how == RunEnd::Escalated {
         publish_built_in(turn, TOPIC_ESCALATIONS, ordinal);

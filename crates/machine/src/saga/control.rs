@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use words::Stamp;
+
 use crate::apply::ApplyError;
 use crate::archive::{Archive, Fault};
 use crate::books::{Marks, damaged};
@@ -26,6 +28,7 @@ use super::plan::Plan;
 use super::record::{RunEnd, SagaRecord};
 use super::run::{Run, RunState, Slot, Stage, Why};
 use super::runs::Definition;
+use super::view::run_id;
 
 /// The most runs that one command controls.
 const RUNS_MAX: u64 = 1_000;
@@ -47,8 +50,9 @@ pub(super) fn decide<'a, A: Archive>(
 ) -> Result<u64, Stop<'a>> {
     let marks = Marks { operation: Some(by.name), ..Marks::default() };
     if let Control::Restart { step } = control {
-        let previous = restart(turn, number, step)?;
-        let body = SagaRecord::Controlled { run: number, previous, control };
+        let (previous, started) = restart(turn, number, step)?;
+        let id = run_id(turn.machine, started, number);
+        let body = SagaRecord::Controlled { run: number, id, previous, control };
         let ordinal = turn.write(by, Body::Saga(body), marks);
         advance(turn, number)?;
         return Ok(ordinal);
@@ -58,7 +62,8 @@ pub(super) fn decide<'a, A: Archive>(
         return Err(denied(code, number).into());
     };
     change(&mut run, control).map_err(|code| denied(code, number))?;
-    let body = SagaRecord::Controlled { run: number, previous: run.newest, control };
+    let id = run_id(turn.machine, run.started, number);
+    let body = SagaRecord::Controlled { run: number, id, previous: run.newest, control };
     run.newest = turn.write(by, Body::Saga(body), marks);
     let ordinal = run.newest;
     go_on(turn, number, run)?;
@@ -83,9 +88,10 @@ pub(super) fn decide_many<'a, A: Archive>(
         let definition = sagas.run(*number).and_then(|run| sagas.definition(run.definition));
         filter.saga.is_empty() || definition.is_some_and(|definition| *definition.name == *filter.saga)
     };
-    // The oldest of each state, and of these the oldest.
-    let mut meant: Vec<u64> =
-        wanted.flat_map(|state| sagas.in_state(state, filter.after).filter(is_meant).take(limit)).collect();
+    // The oldest of each state, and of these the oldest; one more than is wanted tells whether there are more.
+    let mut meant: Vec<u64> = wanted
+        .flat_map(|state| sagas.in_state(state, filter.after).filter(is_meant).take(limit.saturating_add(1)))
+        .collect();
     meant.sort_unstable();
     let next = if meant.len() > limit { meant.get(limit.saturating_sub(1)).copied().unwrap_or(0) } else { 0 };
     meant.truncate(limit);
@@ -95,7 +101,8 @@ pub(super) fn decide_many<'a, A: Archive>(
         if change(&mut run, control).is_err() {
             continue;
         }
-        let body = SagaRecord::Controlled { run: number, previous: run.newest, control };
+        let id = run_id(turn.machine, run.started, number);
+        let body = SagaRecord::Controlled { run: number, id, previous: run.newest, control };
         run.newest = turn.write_unnamed(Body::Saga(body));
         go_on(turn, number, run)?;
         count += 1;
@@ -133,8 +140,8 @@ fn change(run: &mut Run, control: Control) -> Result<(), Code> {
     Ok(())
 }
 
-/// Takes an escalated run up again. Gives the record that says so, under the run's own key.
-fn restart<'a, A: Archive>(turn: &mut Turn<'_, A>, number: u64, step: u32) -> Result<u64, Stop<'a>> {
+/// Takes an escalated run up again. Gives the record that says so, under the run's own key, and when the run was started.
+fn restart<'a, A: Archive>(turn: &mut Turn<'_, A>, number: u64, step: u32) -> Result<(u64, Stamp), Stop<'a>> {
     if turn.machine.sagas.run(number).is_some() {
         return Err(denied(Code::RunState, number).into());
     }
@@ -174,9 +181,9 @@ fn restart<'a, A: Archive>(turn: &mut Turn<'_, A>, number: u64, step: u32) -> Re
     run.deadline = turn.stamp.plus_ms(run.plan.deadline_ms);
     let body = SagaRecord::Restarted { run: number, previous: newest, step, deadline: run.deadline };
     run.newest = write_under_key(turn, number, Body::Saga(body))?;
-    let previous = run.newest;
+    let (previous, started) = (run.newest, run.started);
     turn.machine.sagas.set(number, run);
-    Ok(previous)
+    Ok((previous, started))
 }
 
 /// A run from the bytes of its end, with its definition in use again.

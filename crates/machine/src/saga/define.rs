@@ -25,14 +25,14 @@ pub(super) fn decide<'a, A: Archive>(
     document: &str,
 ) -> Result<u64, Stop<'a>> {
     let laid_out = Plan::decode(plan)?;
-    let before = turn.machine.sagas.newest(name).map(|(_, definition)| definition.version);
+    let before = turn.machine.sagas.newest(name).map(|(number, definition)| (number, definition.version));
     if before.is_none() && turn.machine.sagas.definitions_len() >= SAGAS_MAX {
         let most = SAGAS_MAX as i128;
         return Err(Denial { had: most, wanted: most + 1, ..Denial::of_text(Code::TooManySagas, name) }.into());
     }
-    let version = before.unwrap_or(0) + 1;
+    let (previous, version) = before.map_or((0, 1), |(number, version)| (number, version + 1));
     let marks = Marks { operation: Some(by.name), ..Marks::default() };
-    let number = turn.write(by, Body::Saga(SagaRecord::Defined { name, version, plan, document }), marks);
+    let number = turn.write(by, Body::Saga(SagaRecord::Defined { name, version, previous, plan, document }), marks);
     let definition = Definition { name: name.into(), version, plan: Arc::new(laid_out), runs: 0 };
     turn.machine.sagas.define(number, definition);
     Ok(number)

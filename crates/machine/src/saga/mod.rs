@@ -35,7 +35,7 @@ pub use order::{Control, RUN_MS_MAX, SagaOp, StepEvent, StepFound, StepReport};
 pub use plan::{PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, StepKind};
 pub use record::{RunEnd, SagaRecord, StepEvent as StepOutcome};
 pub use run::{RunState, Why};
-pub use view::{RunView, SagaView, StepView, run_id};
+pub use view::{RunPage, RunView, SagaView, StepView, StepWait, ended_steps, run_id};
 
 use crate::apply::ApplyError;
 use crate::archive::Archive;

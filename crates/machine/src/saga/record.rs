@@ -1,9 +1,10 @@
 //! The records of sagas: defined; and of runs: started, each step's attempts, controlled, ended.
 
-use words::Stamp;
+use words::{Stamp, TransferId};
 
 use crate::call::{Owner, decode_owner, encode_owner};
 use crate::codec::{Corrupt, Reader, put_bytes, put_u64};
+use crate::record::decode_transfer_id;
 
 use super::order::Control;
 use super::run::Why;
@@ -17,6 +18,8 @@ pub enum SagaRecord<'a> {
         name: &'a str,
         /// The how manieth definition of that name, from 1.
         version: u64,
+        /// The record of the definition before this one; 0 for none.
+        previous: u64,
         /// [`Plan`](super::Plan), encoded.
         plan: &'a [u8],
         /// The definition, canonical JSON.
@@ -58,6 +61,8 @@ pub enum SagaRecord<'a> {
     Controlled {
         /// Which.
         run: u64,
+        /// What strangers call it.
+        id: TransferId,
         /// The record about it before this one.
         previous: u64,
         /// How.
@@ -87,6 +92,8 @@ pub enum SagaRecord<'a> {
     Ended {
         /// Which.
         run: u64,
+        /// What strangers call it.
+        id: TransferId,
         /// The record about it before this one.
         previous: u64,
         /// How.
@@ -166,10 +173,11 @@ impl<'a> SagaRecord<'a> {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Defined { name, version, plan, document } => {
+            Self::Defined { name, version, previous, plan, document } => {
                 out.push(kind::DEFINED);
                 put_bytes(out, name.as_bytes());
                 put_u64(out, version);
+                put_u64(out, previous);
                 put_bytes(out, plan);
                 put_bytes(out, document.as_bytes());
             }
@@ -192,9 +200,10 @@ impl<'a> SagaRecord<'a> {
                 put_u64(out, what);
                 put_bytes(out, evidence.as_bytes());
             }
-            Self::Controlled { run, previous, control } => {
+            Self::Controlled { run, id, previous, control } => {
                 out.push(kind::CONTROLLED);
                 put_u64(out, run);
+                out.extend_from_slice(&id.to_bytes());
                 put_u64(out, previous);
                 control.encode(out);
             }
@@ -211,9 +220,10 @@ impl<'a> SagaRecord<'a> {
                 put_u64(out, step.into());
                 put_u64(out, deadline.raw());
             }
-            Self::Ended { run, previous, end, why, output, state } => {
+            Self::Ended { run, id, previous, end, why, output, state } => {
                 out.push(kind::ENDED);
                 put_u64(out, run);
+                out.extend_from_slice(&id.to_bytes());
                 put_u64(out, previous);
                 out.push(end as u8);
                 Why::encode(why, out);
@@ -225,7 +235,13 @@ impl<'a> SagaRecord<'a> {
 
     pub(crate) fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
         Ok(match r.u8()? {
-            kind::DEFINED => Self::Defined { name: r.str()?, version: r.u64()?, plan: r.bytes()?, document: r.str()? },
+            kind::DEFINED => Self::Defined {
+                name: r.str()?,
+                version: r.u64()?,
+                previous: r.u64()?,
+                plan: r.bytes()?,
+                document: r.str()?,
+            },
             kind::STARTED => Self::Started {
                 saga: r.str()?,
                 definition: r.u64()?,
@@ -243,7 +259,12 @@ impl<'a> SagaRecord<'a> {
                 what: r.u64()?,
                 evidence: r.str()?,
             },
-            kind::CONTROLLED => Self::Controlled { run: r.u64()?, previous: r.u64()?, control: Control::decode(r)? },
+            kind::CONTROLLED => Self::Controlled {
+                run: r.u64()?,
+                id: decode_transfer_id(r)?,
+                previous: r.u64()?,
+                control: Control::decode(r)?,
+            },
             kind::CONTROLLED_MANY => {
                 Self::ControlledMany { control: Control::decode(r)?, count: r.u64()?, next: r.u64()? }
             }
@@ -255,6 +276,7 @@ impl<'a> SagaRecord<'a> {
             },
             kind::ENDED => Self::Ended {
                 run: r.u64()?,
+                id: decode_transfer_id(r)?,
                 previous: r.u64()?,
                 end: RunEnd::from_number(r.u8()?)?,
                 why: Why::decode(r)?,
@@ -267,6 +289,9 @@ impl<'a> SagaRecord<'a> {
 }
 
 impl RunEnd {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Done, Self::Compensated, Self::Escalated];
+
     /// The word strangers see.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -277,8 +302,7 @@ impl RunEnd {
     }
 
     fn from_number(number: u8) -> Result<Self, Corrupt> {
-        let all = [Self::Done, Self::Compensated, Self::Escalated];
-        all.into_iter().find(|end| *end as u8 == number).ok_or(Corrupt("an unknown end of a run"))
+        Self::ALL.into_iter().find(|end| *end as u8 == number).ok_or(Corrupt("an unknown end of a run"))
     }
 }
 

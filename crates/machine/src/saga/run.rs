@@ -350,6 +350,9 @@ impl Why {
 }
 
 impl RunState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Delayed, Self::Running, Self::Paused, Self::Compensating];
+
     /// The word strangers see.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -361,7 +364,6 @@ impl RunState {
     }
 
     pub(crate) fn from_number(number: u8) -> Result<Self, Corrupt> {
-        let all = [Self::Delayed, Self::Running, Self::Paused, Self::Compensating];
-        all.into_iter().find(|state| *state as u8 == number).ok_or(Corrupt("an unknown state of a run"))
+        Self::ALL.into_iter().find(|state| *state as u8 == number).ok_or(Corrupt("an unknown state of a run"))
     }
 }

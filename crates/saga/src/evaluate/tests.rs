@@ -51,7 +51,7 @@ fn each_kind() {
         0,
         Phase::Act,
         expect![[
-            r#"Ok(Call(CallInput { method: "POST", url: "http://127.0.0.1:9001/reservations/c-1", headers: [("X-Cart", "c-1")], body: "{\"items\":[\"a\",\"b\"],\"total\":1250}", doubt: Probe, probe: Some(ProbeInput { method: "GET", url: "http://127.0.0.1:9001/reservations/c-1", headers: [] }), persistent: false, uncertain_ms_max: 3600000 }))"#
+            r#"Ok(Call(CallInput { method: "POST", url: "http://127.0.0.1:9001/reservations/c-1", headers: [("X-Cart", "c-1")], body: "{\"items\":[\"a\",\"b\"],\"total\":1250}", doubt: Probe, probe: Some(ProbeInput { url: "http://127.0.0.1:9001/reservations/c-1", headers: [], status: {}, value: None }), persistent: false, uncertain_ms_max: 3600000 }))"#
         ]],
     );
     check(

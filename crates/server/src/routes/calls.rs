@@ -1,48 +1,15 @@
-//! Durable calls: what may be asked for, and what is uncertain of them.
+//! Durable calls: what is uncertain of them.
 
-use std::net::{IpAddr, SocketAddr};
-
-use call::AddressPolicy;
 use cell::{Found, Query, UncertainCall};
 use http::request::Parts;
 use machine::{Body, Record};
-use outbox::{Probe, check_headers, check_url};
+use wire::Problem;
 use wire::call::{write_uncertain, write_uncertain_page};
 use wire::query::UncertainQuery;
-use wire::request::Asked;
-use wire::{Code, Problem};
 
 use super::reads::{Fresh, answer};
 use crate::call::Call;
 use crate::respond::{Answered, internal};
-
-/// Whether a call can be made as it is asked for. Which addresses may be called is known when a name is resolved.
-pub(super) fn check(addresses: &dyn AddressPolicy, parent: &str, asked: Asked<'_>) -> Result<(), Problem> {
-    let field = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
-    match asked {
-        Asked::Request { url, headers } => {
-            let url = check_url(url).map_err(|error| Problem::field(Code::InvalidRequest, &field("url"), error))?;
-            check_address(addresses, &field("url"), &url)?;
-            check_headers(headers).map_err(|error| Problem::field(Code::InvalidRequest, &field("headers"), error))?;
-        }
-        Asked::Probe(json) => {
-            let probe = Probe::parse(json).map_err(|error| Problem::field(Code::InvalidRequest, parent, error))?;
-            let url =
-                probe.url_of("key").map_err(|error| Problem::field(Code::InvalidRequest, &field("url"), error))?;
-            check_address(addresses, &field("url"), &url)?;
-        }
-    }
-    Ok(())
-}
-
-/// An address that is written down can be judged at once; a name is judged when it is resolved, each time anew.
-pub(super) fn check_address(addresses: &dyn AddressPolicy, field: &str, url: &http::Uri) -> Result<(), Problem> {
-    let host = url.host().unwrap_or_default();
-    let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() else { return Ok(()) };
-    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
-    let judged = addresses.check(host, SocketAddr::new(ip, port));
-    judged.map_err(|why| Problem::field(Code::DestinationNotAllowed, field, why))
-}
 
 /// `GET /v1/uncertain`.
 ///

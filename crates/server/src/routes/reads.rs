@@ -12,7 +12,7 @@ use wire::view::{Account, write_account, write_accounts, write_history};
 use wire::{Code, Problem};
 use words::TransferId;
 
-use super::{calls, operations, pages, topics};
+use super::{calls, operations, pages, sagas, topics};
 use crate::call::{Call, bytes_of};
 use crate::respond::{Answered, answer_of, internal};
 use crate::route::Route;
@@ -79,6 +79,7 @@ pub(crate) async fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<
         Route::ReadTransfer(id) => transfer(call, id, head).await,
         Route::Operation(key) => operations::read(call, key, head).await,
         Route::Topic(route) => topics::read(call, route, head).await,
+        Route::Saga(route) => sagas::read(call, route, head).await,
         Route::Uncertain => calls::uncertain(call, head).await,
         _ => pages::read(call, route, head),
     }
@@ -181,6 +182,8 @@ pub(crate) fn problem_of_read(call: &Call, error: ReadError, about: &str) -> Pro
         ReadError::SubscriptionNotFound => {
             Problem::new(Code::SubscriptionNotFound, format!("There is no subscription {about}."))
         }
+        ReadError::SagaNotFound => Problem::new(Code::SagaNotFound, format!("There is no saga {about}.")),
+        ReadError::RunNotFound => Problem::new(Code::RunNotFound, format!("There is no run {about}.")),
         ReadError::OperationUnknown => Problem::new(
             Code::OperationUnknown,
             "No operation was decided here under this key, or it is no longer kept.",

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use machine::{Envelope, Record, Settings, TopicPage};
-use outbox::check_url;
+use outbox::{check_address, check_url};
 use wire::path::id_of_segment;
 use wire::query::{EventsQuery, LettersQuery, NamesQuery, no_query};
 use wire::request::{self, EventForm};
@@ -21,7 +21,6 @@ use wire::topic::{
 };
 use wire::{Code, Problem, sse};
 
-use super::calls::check_address;
 use super::reads::{Fresh, answer, problem_of_read};
 use super::writes::{decide, json_only};
 use crate::app::App;

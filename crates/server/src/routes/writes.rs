@@ -9,12 +9,13 @@ use http::HeaderMap;
 use http::HeaderName;
 use http::request::Parts;
 use hyper::body::Incoming;
+use outbox::check_asked;
 use wire::headers::{self, Media};
 use wire::path::id_of_segment;
 use wire::{Code, Problem, request};
 use words::Key;
 
-use super::{calls, operations, stream, topics};
+use super::{operations, sagas, stream, topics};
 use crate::call::{Call, IDEMPOTENCY_KEY, media_of};
 use crate::respond::{Answered, of_reply, pending};
 use crate::route::{Route, RouteName};
@@ -40,6 +41,9 @@ pub(crate) async fn write(
     }
     if let Route::Topic(route) = route {
         return topics::write(call, route, head, body).await;
+    }
+    if let Route::Saga(route) = route {
+        return sagas::write(call, route, head, body).await;
     }
     let media = media_of(&head.headers, body.as_ref())?;
     if media == Media::Ndjson {
@@ -71,7 +75,7 @@ pub(super) async fn decide(
     // Items of a batch that were refused and not remembered are known by their place only.
     let items = (call.route == RouteName::Batch).then(|| command.clone());
     if headers::prefers_async(head.headers.get_all(PREFER).iter().map(http::HeaderValue::as_bytes)) {
-        if call.route == RouteName::Call {
+        if matches!(call.route, RouteName::Call | RouteName::StartRun) {
             // Slow work: that it is accepted, durably, is all that is waited for.
             let reply = call.app.accept(command, deadline_us).await;
             return of_reply(&reply, key.as_str(), None);
@@ -123,9 +127,7 @@ fn command_of(
         Route::Capture(id) => request::parse_capture(&id_of_segment("id", id)?, body, principal, key),
         Route::Void(id) => request::parse_void(&id_of_segment("id", id)?, body, principal, key),
         Route::Reverse(id) => request::parse_reverse(&id_of_segment("id", id)?, body, principal, key),
-        Route::Call => {
-            request::parse_call(body, principal, key, |parent, asked| calls::check(addresses, parent, asked))
-        }
+        Route::Call => request::parse_call(body, principal, key, |parent, asked| check_asked(addresses, parent, asked)),
         Route::Resolve(id) => request::parse_resolve(&id_of_segment("id", id)?, body, principal, key),
         _ => Err(crate::respond::internal("a route that is no write")),
     }

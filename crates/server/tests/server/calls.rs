@@ -47,11 +47,11 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().into_iter().map(|seen| seen.line).collect()
     }
 }
@@ -101,6 +101,11 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) {
                 let _ = stream.read(&mut byte);
                 return;
             }
+            "/reservations" => json("201 Created", r#"{"id":"r-1"}"#),
+            "/reservations/r-1" => json("204 No Content", ""),
+            "/parcels" => json("201 Created", r#"{"tracking":"t-1"}"#),
+            path if path.starts_with("/ok/") => json("200 OK", r#"{"id":"r-1"}"#),
+            path if path.starts_with("/undo/") => json("204 No Content", ""),
             path if path.starts_with("/state/") => json("200 OK", r#"{"state":"paid"}"#),
             other => panic!("what is {other}?"),
         };
@@ -151,7 +156,7 @@ fn said(answer: &Answer) -> String {
 }
 
 /// The uncertain calls, once there are so many that a person must look at, or else that are uncertain at all.
-fn uncertain(server: &Server, count: usize) -> Vec<serde_json::Value> {
+pub(crate) fn uncertain(server: &Server, count: usize) -> Vec<serde_json::Value> {
     let began = Instant::now();
     loop {
         let list = server.get("/v1/uncertain").json();

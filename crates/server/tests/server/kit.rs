@@ -101,6 +101,14 @@ impl Server {
         }
     }
 
+    /// Opens accounts beside those that are there.
+    pub(crate) fn open_more(&self, ids: &[&str]) {
+        for id in ids {
+            let answer = self.post("/v1/accounts", &format!("open-{id}"), &format!(r#"{{"id":"{id}","unit":"GBP"}}"#));
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+    }
+
     pub(crate) fn transfer(&self, key: &str, from: &str, to: &str, amount: u64) -> Answer {
         self.post("/v1/transfers", key, &transfer(from, to, amount))
     }

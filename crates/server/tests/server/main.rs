@@ -9,6 +9,8 @@ mod kit;
 mod ledger;
 mod pages;
 mod reads;
+mod saga_input;
+mod sagas;
 mod streams;
 mod topics;
 mod trouble;

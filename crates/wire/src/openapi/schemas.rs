@@ -56,8 +56,10 @@ pub(super) fn schemas() -> Value {
         ("Operation", operation()),
         ("Ready", ready()),
         ("Problem", problem()),
+        ("Wrong", wrong()),
     ];
-    for (name, schema) in objects.into_iter().chain(super::topics::schemas()).chain(super::calls::schemas()) {
+    let of_effects = super::topics::schemas().into_iter().chain(super::calls::schemas()).chain(super::sagas::schemas());
+    for (name, schema) in objects.into_iter().chain(of_effects) {
         schemas[name] = schema;
     }
     schemas
@@ -211,6 +213,12 @@ fn ready() -> Value {
     )
 }
 
+/// One thing that is wrong with a document.
+fn wrong() -> Value {
+    let pointer = json!({ "type": "string", "description": "Where: a JSON pointer, empty for all of it." });
+    object(&[("pointer", pointer), ("detail", json!({ "type": "string" }))], &[])
+}
+
 /// RFC 9457, with members of its own.
 fn problem() -> Value {
     let text = || json!({ "type": "string" });
@@ -234,6 +242,8 @@ fn problem() -> Value {
             ("item_key", text()),
             ("item_code", reference("schemas", "Code")),
             ("call", json!({ "description": "What became of a durable call.", "$ref": "#/components/schemas/Call" })),
+            ("run", json!({ "description": "What became of a run.", "$ref": "#/components/schemas/RunEnd" })),
+            ("errors", array("Wrong")),
             ("could_have", json!({ "type": "string", "description": "The consistency that could be had instead." })),
             ("allowed", json!({ "type": "array", "items": { "type": "string" } })),
         ],

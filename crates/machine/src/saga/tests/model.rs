@@ -232,7 +232,7 @@ fn heal(sagas: &mut Sagas) {
         tick(sagas);
         sagas.world.assert_sound();
     }
-    panic!("a run does not end: {:?}", sagas.world.machine.runs(RunState::Compensating, 0, 10));
+    panic!("a run does not end: {:?}", sagas.world.machine.runs(Some(RunState::Compensating), None, 0, 10));
 }
 
 fn started(sagas: &Sagas) -> Vec<u64> {

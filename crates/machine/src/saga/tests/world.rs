@@ -120,7 +120,9 @@ impl Sagas {
                 self.command(key, &SagaOp::ControlMany { control, saga: "", state: None, after: 0, limit: 10 })
             }
             ["run"] => self.world.machine.run(self.run).map_or("none".into(), |run| {
-                let steps = run.steps.iter().map(|step| format!("{} {}", step.id, step.state));
+                let planned = &self.world.machine.sagas.definition(run.definition).unwrap().plan.steps;
+                let steps = self.world.machine.run_steps(self.run);
+                let steps = planned.iter().zip(steps).map(|(planned, step)| format!("{} {}", planned.id, step.state));
                 format!("{}: {}", run.state.as_str(), steps.collect::<Vec<_>>().join(", "))
             }),
             ["pass", _] => self.world.line(line),

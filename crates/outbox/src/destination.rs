@@ -1,0 +1,44 @@
+//! Whether the server may call where it is asked to: one check, for what a caller sends and for what a step computes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use call::AddressPolicy;
+use wire::request::Asked;
+use wire::{Code, Problem};
+
+use crate::probe::Probe;
+use crate::request::{check_headers, check_url};
+
+/// Whether a call can be made as it is asked for. Which addresses may be called is known when a name is resolved.
+///
+/// # Errors
+/// A problem that names the field within `parent`.
+pub fn check_asked(addresses: &dyn AddressPolicy, parent: &str, asked: Asked<'_>) -> Result<(), Problem> {
+    let field = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
+    match asked {
+        Asked::Request { url, headers } => {
+            let url = check_url(url).map_err(|error| Problem::field(Code::InvalidRequest, &field("url"), error))?;
+            check_address(addresses, &field("url"), &url)?;
+            check_headers(headers).map_err(|error| Problem::field(Code::InvalidRequest, &field("headers"), error))?;
+        }
+        Asked::Probe(json) => {
+            let probe = Probe::parse(json).map_err(|error| Problem::field(Code::InvalidRequest, parent, error))?;
+            let url =
+                probe.url_of("key").map_err(|error| Problem::field(Code::InvalidRequest, &field("url"), error))?;
+            check_address(addresses, &field("url"), &url)?;
+        }
+    }
+    Ok(())
+}
+
+/// An address that is written down can be judged at once; a name is judged when it is resolved, each time anew.
+///
+/// # Errors
+/// `destination-not-allowed`, naming `field`.
+pub fn check_address(addresses: &dyn AddressPolicy, field: &str, url: &http::Uri) -> Result<(), Problem> {
+    let host = url.host().unwrap_or_default();
+    let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() else { return Ok(()) };
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+    let judged = addresses.check(host, SocketAddr::new(ip, port));
+    judged.map_err(|why| Problem::field(Code::DestinationNotAllowed, field, why))
+}
