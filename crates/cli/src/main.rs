@@ -17,6 +17,8 @@ mod run;
 mod saga;
 mod serve;
 mod settings;
+mod subscription;
+mod topic;
 mod transfer;
 mod uncertain;
 
@@ -56,6 +58,8 @@ enum Command {
     Saga(saga::SagaArgs),
     Run(run::RunArgs),
     Uncertain(uncertain::UncertainArgs),
+    Topic(topic::TopicArgs),
+    Subscription(Box<subscription::SubscriptionArgs>),
     Import(Box<import::ImportArgs>),
     Bench(bench::BenchArgs),
     Log(log::LogArgs),
@@ -96,6 +100,8 @@ fn run(command: Command, format: Format) -> Ended {
         Command::Saga(args) => remote::block_on(args.run(format))?,
         Command::Run(args) => remote::block_on(args.run(format))?,
         Command::Uncertain(args) => remote::block_on(args.run(format))?,
+        Command::Topic(args) => remote::block_on(args.run(format))?,
+        Command::Subscription(args) => remote::block_on(args.run(format))?,
         Command::Import(args) => remote::block_on(args.run(format))?,
         Command::Bench(args) => remote::block_on(args.run(format))?,
         Command::Log(args) => args.run(format),

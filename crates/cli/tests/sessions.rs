@@ -296,3 +296,134 @@ fn keys() {
         assert!(ran.code == code && format!("{}{}", ran.stdout, ran.stderr).contains(part), "{line}: {ran:?}");
     }
 }
+
+#[test]
+fn topics_and_subscriptions() {
+    let mut session = Session::new();
+    session.serve("data");
+    check(
+        &session,
+        &[
+            "topic list",
+            r#"topic publish orders --type order.paid --event-key order-17 --data '{"total":2500}' --key e-1"#,
+            r#"topic publish orders --type order.paid --event-key order-17 --data '{"total":2500}' --key e-1"#,
+            "topic publish orders --type order.sent --data nothing",
+            "topic keep orders --for 1h --bytes-max 1000000 --key e-2",
+            "topic list",
+            "subscription list",
+            "subscription set audit --topic orders --type order. --start beginning --key s-1",
+            "subscription pause audit --key s-2",
+            "subscription show audit",
+            "subscription resume audit --key s-3",
+            "subscription dead-letters audit",
+            "subscription replay audit --offset 1 --key s-4",
+            "subscription set audit --topic orders --start yesterday",
+            "subscription remove audit --key s-5",
+            "subscription show audit",
+        ],
+        expect![[r#"
+            $ tertium topic list
+            there are no topics yet besides the server's own: publishing makes one
+            [exit status: 0]
+            $ tertium topic publish orders --type order.paid --event-key order-17 --data '{"total":2500}' --key e-1
+            committed
+              topic     orders
+              offset    1
+              key       e-1
+              position  <position>
+            [exit status: 0]
+            $ tertium topic publish orders --type order.paid --event-key order-17 --data '{"total":2500}' --key e-1
+            committed (decided earlier, this is the first answer again)
+              topic     orders
+              offset    1
+              key       e-1
+              position  <position>
+            [exit status: 0]
+            $ tertium topic publish orders --type order.sent --data nothing
+            error: invalid value 'nothing' for '--data <JSON>': not JSON: expected ident at line 1 column 2
+
+            For more information, try '--help'.
+            [exit status: 2]
+            $ tertium topic keep orders --for 1h --bytes-max 1000000 --key e-2
+            committed
+              topic          orders
+              kept for       3,600 s
+              bytes at most  1,000,000
+              key            e-2
+              position       <position>
+            [exit status: 0]
+            $ tertium topic list
+            orders
+              events         1
+              bytes          32
+              from offset    1
+              kept for       3,600 s
+              bytes at most  1,000,000
+            [exit status: 0]
+            $ tertium subscription list
+            there are no subscriptions
+            [exit status: 0]
+            $ tertium subscription set audit --topic orders --type order. --start beginning --key s-1
+            committed
+              subscription  audit
+              next offset   0
+              key           s-1
+              position      <position>
+            [exit status: 0]
+            $ tertium subscription pause audit --key s-2
+            committed
+              subscription  audit
+              next offset   0
+              key           s-2
+              position      <position>
+            [exit status: 0]
+            $ tertium subscription show audit
+            audit
+              topics          orders
+              types           order.
+              sent to         nobody: its consumer fetches
+              rests           asked
+              next offset     0
+              records behind  6
+              delivered       0
+              parked          0
+              dead letters    0
+            [exit status: 0]
+            $ tertium subscription resume audit --key s-3
+            committed
+              subscription  audit
+              next offset   0
+              key           s-3
+              position      <position>
+            [exit status: 0]
+            $ tertium subscription dead-letters audit
+            there are no dead letters
+            [exit status: 0]
+            $ tertium subscription replay audit --offset 1 --key s-4
+            refused
+              why   dead-letter-not-found: Subscription audit has no dead letter at offset 1.
+              more  tertium errors dead-letter-not-found
+              key   s-4
+            [exit status: 10]
+            $ tertium subscription set audit --topic orders --start yesterday
+            error: invalid value 'yesterday' for '--start <WHERE>': it begins at `beginning`, `now`, or an offset
+
+            For more information, try '--help'.
+            [exit status: 2]
+            $ tertium subscription remove audit --key s-5
+            committed
+              removed   audit
+              key       s-5
+              position  <position>
+            [exit status: 0]
+            $ tertium subscription show audit
+            error: subscription-not-found: There is no subscription audit.
+            [exit status: 10]
+        "#]],
+    );
+    let read = session.run("topic read orders");
+    let event: serde_json::Value = serde_json::from_str(&read.stdout).unwrap();
+    assert_eq!((event["type"].as_str(), event["data"]["total"].as_u64()), (Some("order.paid"), Some(2_500)), "{event}");
+    let followed = session.run("topic read orders --follow --limit 1");
+    assert_eq!((followed.code, followed.stdout), (0, read.stdout));
+}

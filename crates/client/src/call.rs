@@ -37,6 +37,14 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
         Self { body, ..Self::raw(client, Method::POST, path, "application/json", Bytes::new()) }
     }
 
+    pub(crate) fn put(client: &'c Client, path: String, body: &impl serde::Serialize) -> Self {
+        Self { method: Method::PUT, ..Self::new(client, path, body) }
+    }
+
+    pub(crate) fn delete(client: &'c Client, path: String) -> Self {
+        Self { method: Method::DELETE, ..Self::new(client, path, &serde_json::Map::new()) }
+    }
+
     /// A write whose body is written already.
     pub(crate) fn raw(
         client: &'c Client,

@@ -32,6 +32,7 @@
 
 mod call;
 mod client;
+mod event;
 mod judge;
 mod ledger;
 mod number;
@@ -46,6 +47,10 @@ mod uncertain;
 
 pub use call::Write;
 pub use client::{BuildError, Client, ClientBuilder};
+pub use event::{
+    DeadLetter, DeadLetterPage, EventPage, NewEvent, Published, Retention, Subscription, SubscriptionChanged,
+    SubscriptionSettings, Topic, TopicKept,
+};
 pub use ledger::{
     Account, Accounts, BalanceAfter, Batch, BatchItem, BatchResult, History, ItemResult, Movement, NewAccount,
     NewTransfer, Operation, Page, Readiness, Transfer,
