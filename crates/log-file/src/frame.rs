@@ -170,6 +170,27 @@ impl FrameBuffer {
     }
 }
 
+/// One block that starts at a whole block in memory, as direct reads and writes ask for.
+#[derive(Debug)]
+pub(crate) struct AlignedBlock {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl Default for AlignedBlock {
+    fn default() -> Self {
+        let memory = vec![0; 2 * BLOCK_BYTES];
+        let start = memory.as_ptr().align_offset(BLOCK_BYTES);
+        Self { memory, start }
+    }
+}
+
+impl AlignedBlock {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + BLOCK_BYTES]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

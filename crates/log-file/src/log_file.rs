@@ -1,11 +1,11 @@
 //! The running log: append, read, trim, mark, seal.
 
-use crate::frame::{FRAME_HEADER_BYTES, FrameBuffer, Kind};
+use crate::frame::{AlignedBlock, FRAME_HEADER_BYTES, FrameBuffer, FrameHeader, Kind};
 use crate::pool::{Pool, Preparer, is_full};
 use crate::scan::{Begun, SegmentReader, Step};
 use crate::segment::segment_name;
-use crate::{BLOCK_BYTES, Recovered};
-use disk::{Disk, File};
+use crate::{BLOCK_BYTES, LogOptions, Recovered};
+use disk::{Disk, File, read_exact_at};
 use log::{Append, Capabilities, Durability, ENTRY_BYTES_MAX, Log, LogError, Rejected, Stored, Upkeep};
 use std::collections::VecDeque;
 use std::io;
@@ -20,6 +20,8 @@ pub struct LogFile {
     disk: Arc<dyn Disk>,
     cell: CellName,
     entry_bytes_max: usize,
+    /// So many bytes of the newest entries are not trimmed.
+    keep_bytes: u64,
     pool: Arc<Pool>,
     /// The segments that were begun, ascending; the last one is the active one.
     segments: VecDeque<Begun>,
@@ -109,7 +111,7 @@ impl Log for LogFile {
     fn trim(&mut self, upto: u64) -> Result<(), LogError> {
         self.pool.check_fatal()?;
         // A segment ends before the next one's first index; the active one stays.
-        while self.segments.get(1).is_some_and(|next| next.first - 1 <= upto) {
+        while self.segments.get(1).is_some_and(|next| next.first - 1 <= upto) && self.keeps_enough_without_oldest() {
             if let Some(gone) = self.segments.pop_front() {
                 self.reader.take_if(|reader| reader.header().number == gone.number);
                 self.pool.retire(segment_name(gone.number));
@@ -183,9 +185,13 @@ impl LogFile {
         active + self.segments.len().saturating_sub(1) as u64 * self.pool.segment_bytes()
     }
 
+    fn keeps_enough_without_oldest(&self) -> bool {
+        self.written_bytes().saturating_sub(self.pool.segment_bytes()) >= self.keep_bytes
+    }
+
     pub(crate) fn assemble(
         disk: Arc<dyn Disk>,
-        cell: CellName,
+        options: LogOptions,
         pool: Arc<Pool>,
         segments: VecDeque<Begun>,
         active: Option<Active>,
@@ -195,7 +201,8 @@ impl LogFile {
         let room = pool.segment_bytes() - BLOCK - FRAME_HEADER_BYTES as u64;
         Self {
             disk,
-            cell,
+            cell: options.cell,
+            keep_bytes: options.keep_bytes,
             entry_bytes_max: ENTRY_BYTES_MAX.min(usize::try_from(room).unwrap_or(usize::MAX)),
             pool,
             marked: marked || segments.is_empty(),
@@ -226,7 +233,7 @@ impl LogFile {
         let active = self.active.as_mut().expect("where there was none, the log has turned to one");
         let written = active.file.write_at(self.buffer.frame(active.seed), active.offset);
         if let Err(error) = written {
-            return Err(self.refuse(&error));
+            return Err(refuse(&self.pool, active, &error));
         }
         // A sync that failed is fatal whatever it says: the frame may stand there whole.
         if let Err(error) = active.file.sync() {
@@ -249,16 +256,6 @@ impl LogFile {
         Ok(())
     }
 
-    /// On file systems that copy on write even a prewritten block can meet a full disk. What was written of the frame is taken
-    /// not to be whole, and the next one overwrites it.
-    fn refuse(&self, error: &io::Error) -> Refused {
-        if is_full(error) {
-            self.pool.set_full();
-            return Refused::Full;
-        }
-        Refused::Fatal(self.pool.fail(format!("appending failed: {error}")))
-    }
-
     /// A reader whose next entry has that index, which is in the log.
     fn reader_at(&mut self, index: u64) -> Result<SegmentReader, LogError> {
         let at = self.segments.partition_point(|segment| segment.first <= index);
@@ -276,8 +273,39 @@ impl LogFile {
     }
 }
 
+/// On file systems that copy on write even a prewritten block can meet a full disk, and the system says so too where the frame
+/// is written and only what belongs to it is not. That it is not there is said only where it is proved: its first block holds
+/// none, or holds zeros durably. Otherwise nobody knows, and the log stops.
+fn refuse(pool: &Pool, active: &Active, error: &io::Error) -> Refused {
+    if !is_full(error) {
+        return Refused::Fatal(pool.fail(format!("appending failed: {error}")));
+    }
+    match take_back(active) {
+        Ok(()) => {
+            pool.set_full();
+            Refused::Full
+        }
+        Err(why) => {
+            let what = format!("appending failed: {error}; what was written of it could not be taken back: {why}");
+            Refused::Fatal(pool.fail(what))
+        }
+    }
+}
+
+/// Makes sure that no frame stands where the next one goes.
+fn take_back(active: &Active) -> io::Result<()> {
+    let mut block = AlignedBlock::default();
+    read_exact_at(active.file.as_ref(), block.bytes(), active.offset)?;
+    if FrameHeader::decode(block.bytes(), active.seed).is_none() {
+        return Ok(());
+    }
+    block.bytes().fill(0);
+    active.file.write_at(block.bytes(), active.offset)?;
+    active.file.sync()
+}
+
 /// The next frame, which was acknowledged and so must be whole.
-fn read_frame(reader: &mut SegmentReader) -> Result<crate::frame::FrameHeader, LogError> {
+fn read_frame(reader: &mut SegmentReader) -> Result<FrameHeader, LogError> {
     if let Step::Frame(header) = reader.frame()? {
         return Ok(header);
     }

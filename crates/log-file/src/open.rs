@@ -30,6 +30,8 @@ pub struct LogOptions {
     /// Segments wholly before this index are not read at the start, only their beginnings; 0 for all. For the one who has a
     /// checkpoint.
     pub verify_from: u64,
+    /// How many bytes of the newest entries stay readable whatever is trimmed, to the length of a segment; 0.
+    pub keep_bytes: u64,
 }
 
 /// What the start found.
@@ -72,6 +74,7 @@ impl LogOptions {
             spares_max: 8,
             reserve_bytes: 64 << 20,
             verify_from: 0,
+            keep_bytes: 0,
         }
     }
 }
@@ -119,7 +122,7 @@ impl LogFile {
             sealed: walk.sealed,
             cut,
         };
-        let log = Self::assemble(disk, options.cell, pool, VecDeque::from(begun), active, &recovered, walk.marked);
+        let log = Self::assemble(disk, options, pool, VecDeque::from(begun), active, &recovered, walk.marked);
         Ok((log, recovered))
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     changed: Condvar,
     full: AtomicBool,
+    /// The disk says that it has room, and yet took nothing: only another try can tell.
+    misled: AtomicBool,
     fatal: AtomicBool,
 }
 
@@ -88,7 +90,8 @@ enum Made {
 }
 
 impl Upkeep for Preparer {
-    /// Prepares the next segment where it is missing, or puts one trimmed segment away.
+    /// Prepares the next segment where it is missing, or puts one trimmed segment away. Where the disk was full and there is
+    /// nothing to prepare, lets the next append try again.
     fn run_once(&self) -> Result<Kept, LogError> {
         let job = {
             let mut state = self.pool.lock();
@@ -97,7 +100,10 @@ impl Upkeep for Preparer {
                     state.busy = true;
                     job
                 }
-                _ => return Ok(Kept::Idle),
+                _ => {
+                    self.pool.misled.store(false, Ordering::Relaxed);
+                    return Ok(Kept::Idle);
+                }
             }
         };
         self.pool.run(job)
@@ -141,6 +147,7 @@ impl Pool {
             state: Mutex::default(),
             changed: Condvar::new(),
             full: AtomicBool::new(false),
+            misled: AtomicBool::new(false),
             fatal: AtomicBool::new(false),
         };
         let mut state = State { segment_next: segments.last_begun + 1, ..State::default() };
@@ -220,14 +227,27 @@ impl Pool {
 
     /// Whether the next segment is there or can be expected.
     pub(crate) fn has_room(&self) -> bool {
-        if self.full.load(Ordering::Relaxed) && self.disk.free_bytes().is_ok_and(|free| free >= self.needed_bytes()) {
+        let is_misled = self.misled.load(Ordering::Relaxed);
+        if self.full.load(Ordering::Relaxed) && !is_misled && self.says_room() {
             self.full.store(false, Ordering::Relaxed);
         }
         !self.full.load(Ordering::Relaxed)
     }
 
+    /// A write found no room. Where the disk claims to have some (a quota, a file system that copies on write), its word counts
+    /// for nothing until the preparer has had a turn: else each request would try it anew.
     pub(crate) fn set_full(&self) {
+        self.misled.store(self.says_room(), Ordering::Relaxed);
         self.full.store(true, Ordering::Relaxed);
+    }
+
+    fn set_room(&self) {
+        self.misled.store(false, Ordering::Relaxed);
+        self.full.store(false, Ordering::Relaxed);
+    }
+
+    fn says_room(&self) -> bool {
+        self.disk.free_bytes().is_ok_and(|free| free >= self.needed_bytes())
     }
 
     /// Stops the log for good.
@@ -283,7 +303,7 @@ impl Pool {
                     Made::Spare(name) => state.spares.push(name),
                     Made::Nothing => {}
                 }
-                self.full.store(false, Ordering::Relaxed);
+                self.set_room();
                 Ok(Kept::Worked)
             }
             Err(error) if is_full(&error) => {
@@ -305,13 +325,12 @@ impl Pool {
         let header = self.header(self.lock().segment_next);
         let unfinished = format!("{}.tmp", self.spare_name());
         let written = self.prewrite(&unfinished, &header);
-        if let Err(error) = &written
-            && is_full(error)
-        {
+        // Nothing counts on this file yet, so that here even a sync may meet a full disk.
+        let named = written.and_then(|()| self.name(&unfinished, header));
+        if named.as_ref().is_err_and(is_full) {
             self.disk.remove(&unfinished)?;
         }
-        written?;
-        self.name(&unfinished, header)
+        named
     }
 
     fn prewrite(&self, name: &str, header: &SegmentHeader) -> io::Result<()> {
@@ -336,21 +355,21 @@ impl Pool {
         let mut block = vec![0; BLOCK_BYTES];
         header.encode(&mut block);
         let file = self.disk.open(spare, Mode::ReadWrite)?;
-        let written = file.write_at(&block, 0).and_then(|()| file.sync());
-        if let Err(error) = &written
-            && is_full(error)
-        {
+        let named = file.write_at(&block, 0).and_then(|()| {
+            file.sync().map_err(|error| unsynced(spare, &error))?;
+            self.name(spare, header)
+        });
+        if named.as_ref().is_err_and(is_full) {
             self.lock().spares.push(spare.to_owned());
         }
-        written?;
-        self.name(spare, header)
+        named
     }
 
     /// Makes a file the next segment. Its header is durable.
     fn name(&self, file: &str, header: SegmentHeader) -> io::Result<Made> {
         let name = segment_name(header.number);
         self.disk.rename(file, &name)?;
-        self.disk.sync_dir(DIR)?;
+        self.sync_names()?;
         self.lock().segment_next = header.number + 1;
         Ok(Made::Segment(Named { header, file: self.disk.open(&name, Mode::Direct)? }))
     }
@@ -365,15 +384,26 @@ impl Pool {
             return self.remove(name);
         }
         let spare = format!("{}.spare", self.spare_name());
-        self.disk.rename(name, &spare)?;
-        self.disk.sync_dir(DIR)?;
+        self.disk.rename(name, &spare).inspect_err(|error| self.keep_retired(name, error))?;
+        self.sync_names()?;
         Ok(Made::Spare(spare))
     }
 
     fn remove(&self, name: &str) -> io::Result<Made> {
-        self.disk.remove(name)?;
-        self.disk.sync_dir(DIR)?;
+        self.disk.remove(name).inspect_err(|error| self.keep_retired(name, error))?;
+        self.sync_names()?;
         Ok(Made::Nothing)
+    }
+
+    /// A trimmed segment that a full disk did not let go is the next one again: they go oldest first.
+    fn keep_retired(&self, name: &str, error: &io::Error) {
+        if is_full(error) {
+            self.lock().retired.push_front(name.to_owned());
+        }
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.disk.sync_dir(DIR).map_err(|error| unsynced(DIR, &error))
     }
 
     fn spare_name(&self) -> String {
@@ -389,6 +419,11 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A sync that failed is fatal whatever it says, for nobody knows what is durable: a full disk is not told as one.
+fn unsynced(what: &str, error: &io::Error) -> io::Error {
+    io::Error::other(format!("syncing {what}: {error}"))
 }
 
 /// The disk, or the share of it that this user may have, is full.

@@ -1,6 +1,6 @@
 //! What is found damaged, and what a start, a verification and a dump say about it.
 
-use disk::{Disk, File, Mode, RealDisk, SimDisk, read_all};
+use disk::{Disk, Mode, RealDisk, SimDisk, read_all};
 use expect_test::{Expect, expect};
 use fastrand::Rng;
 use log::{Append, Log, LogError, Upkeep};
@@ -475,70 +475,4 @@ fn verification_reads_beside_a_running_server() {
         done.store(true, Ordering::Release);
         verified.join().expect("verification");
     });
-}
-
-/// A file that fails every write with a full disk, as file systems that copy on write do.
-#[derive(Debug)]
-struct Copying(SimDisk);
-
-#[derive(Debug)]
-struct CopyingFile(Box<dyn File>);
-
-impl Disk for Copying {
-    fn open(&self, name: &str, mode: Mode) -> std::io::Result<Box<dyn File>> {
-        let file = self.0.open(name, mode)?;
-        Ok(if mode == Mode::Direct { Box::new(CopyingFile(file)) } else { file })
-    }
-    fn list(&self, dir: &str) -> std::io::Result<Vec<String>> {
-        self.0.list(dir)
-    }
-    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> std::io::Result<()> {
-        self.0.remove(name)
-    }
-    fn sync_dir(&self, dir: &str) -> std::io::Result<()> {
-        self.0.sync_dir(dir)
-    }
-    fn create_dir(&self, dir: &str) -> std::io::Result<()> {
-        self.0.create_dir(dir)
-    }
-    fn free_bytes(&self) -> std::io::Result<u64> {
-        Ok(0)
-    }
-}
-
-impl File for CopyingFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, buf: &[u8], offset: u64) -> std::io::Result<()> {
-        // Part of it arrives.
-        self.0.write_at(&buf[..BLOCK as usize], offset)?;
-        Err(std::io::ErrorKind::StorageFull.into())
-    }
-    fn sync(&self) -> std::io::Result<()> {
-        self.0.sync()
-    }
-    fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
-    }
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.set_len(len)
-    }
-}
-
-#[test]
-fn a_full_disk_under_a_prewritten_block_is_a_refusal() {
-    let (disk, log) = filled(3);
-    drop(log);
-    let (mut log, _) = LogFile::open(Arc::new(Copying(disk.clone())), options("main")).expect("open");
-    let tail = log.tail().expect("tail");
-    let refused = log.append(tail, 1, &[9; 5000]);
-    assert!(matches!(refused, Append::Rejected(log::Rejected::Full)), "{refused:?}");
-    assert_eq!(log.has_room(), Err(log::Rejected::Full));
-    drop(log);
-    let (_, recovered) = open(&disk).expect("open");
-    assert_eq!(recovered.tail, tail, "what was rejected is not there");
 }
