@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use disk::{Disk, RealDisk};
+use disk::{Disk, Mode, RealDisk};
 use machine::{Archive, NameHash};
 use tertium_archive::{DiskArchive, Done, Job, Options};
 
@@ -39,13 +39,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         per_record(written) - RECORD_BYTES as f64,
         per_record(archive.record_file_bytes()) - RECORD_BYTES as f64
     );
+    for (kind, extension) in [("records", ".rec"), ("names", ".names"), ("touches", ".touched")] {
+        println!("{kind}: {:.1} bytes a record on the disk", per_record(kept_bytes(disk.as_ref(), extension)?));
+    }
     let sealed = archive.sealed_upto();
     look_up(&archive, sealed);
     drop(archive);
     let start = Instant::now();
     let archive = DiskArchive::open(disk, sealed, Options::default())?;
     println!("open: {} ms", start.elapsed().as_millis());
+    println!("memory of the sealed part: {:.1} bytes a record", per_record(archive.memory_bytes() as u64));
     drop_caches(sealed, &archive)
+}
+
+/// Of the files that are there now, by the end of their names.
+fn kept_bytes(disk: &RealDisk, extension: &str) -> std::io::Result<u64> {
+    let files = disk.list(tertium_archive::DIRECTORY)?;
+    let files = files.iter().filter(|file| file.ends_with(extension));
+    files.map(|file| disk.open(&format!("{}/{file}", tertium_archive::DIRECTORY), Mode::Read)?.len()).sum()
 }
 
 /// The archive with its jobs on a second thread.

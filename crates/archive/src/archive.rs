@@ -82,6 +82,20 @@ impl DiskArchive {
     /// [`ArchiveError::Boundary`] where `next_ordinal` is not a sealed rotation at or above the floor of before,
     /// [`ArchiveError::Corrupt`] and [`ArchiveError::Io`].
     pub fn open(disk: Arc<dyn Disk>, next_ordinal: u64, options: Options) -> Result<Self, ArchiveError> {
+        Self::open_above(disk, next_ordinal, next_ordinal, options)
+    }
+
+    /// As [`DiskArchive::open`], where an older checkpoint, at the ordinal `floor`, may still be opened later, should this one be
+    /// found damaged: see [`DiskArchive::set_floor`].
+    ///
+    /// # Errors
+    /// As [`DiskArchive::open`].
+    pub fn open_above(
+        disk: Arc<dyn Disk>,
+        floor: u64,
+        next_ordinal: u64,
+        options: Options,
+    ) -> Result<Self, ArchiveError> {
         disk.create_dir(DIRECTORY).map_err(|error| ArchiveError::io("create", DIRECTORY, error))?;
         let found = Manifest::load(disk.as_ref())?;
         if found.is_none() && next_ordinal > 0 {
@@ -112,7 +126,7 @@ impl DiskArchive {
             sealed: Arc::new(sealed),
             cache: BlockCache::default(),
             manifest,
-            floor: next_ordinal,
+            floor: floor.min(next_ordinal),
             merging: None,
             garbage: Vec::new(),
             retired: Vec::new(),

@@ -142,8 +142,10 @@ impl Manifest {
         files
     }
 
-    /// Drops what is at or above an ordinal, which must be where a segment ends, and every index likewise.
+    /// Drops what is at or above an ordinal, which must be where a segment ends, and every index likewise. What comes again from
+    /// there on was not forgotten yet.
     pub(crate) fn cut(&mut self, next_ordinal: u64) -> Result<(), ArchiveError> {
+        self.forget_before = self.forget_before.min(next_ordinal);
         self.segments.retain(|row| row.first < next_ordinal);
         self.names.retain(|row| row.first < next_ordinal);
         self.touched.retain(|row| row.first < next_ordinal);

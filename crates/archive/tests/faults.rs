@@ -231,3 +231,55 @@ fn it_opens_only_where_it_can_go_back_to() {
     let missing = open(&SimDisk::new(), 5);
     assert!(matches!(missing, Err(ArchiveError::Boundary { .. })), "{missing:?}");
 }
+
+fn seal_all(archive: &mut DiskArchive) {
+    while archive.backlog() > 0 {
+        let done = archive.next_job().expect("there is a backlog").run();
+        archive.finish(done).expect("room");
+    }
+}
+
+#[test]
+fn an_older_checkpoint_can_be_opened_after_the_newer_one_was_in_use() {
+    let disk = SimDisk::new();
+    let mut archive = open(&disk, 0).expect("a new archive");
+    let mut checkpoints = Vec::new();
+    for records in [100, 300] {
+        (0..records).for_each(|_| push(&mut archive));
+        archive.rotate();
+        seal_all(&mut archive);
+        checkpoints.push(archive.next_ordinal());
+    }
+    let [older, newer] = checkpoints[..] else { panic!("two checkpoints") };
+    drop(archive);
+    let opened = DiskArchive::open_above(Arc::new(disk.clone()), older, newer, OPTIONS);
+    let mut archive = opened.expect("the newer one");
+    all_jobs(&mut archive).expect("room");
+    check(&archive, newer);
+    drop(archive);
+    // The newer one is found damaged, and the log brings again what is above the older one.
+    let mut archive = open(&disk, older).expect("the older one");
+    (older..newer).for_each(|_| push(&mut archive));
+    all_jobs(&mut archive).expect("room");
+    check(&archive, newer);
+}
+
+#[test]
+fn what_is_below_an_older_checkpoint_is_merged_all_the_same() {
+    let disk = SimDisk::new();
+    let mut archive = open(&disk, 0).expect("a new archive");
+    (0..400).for_each(|_| push(&mut archive));
+    archive.rotate();
+    seal_all(&mut archive);
+    let newer = archive.next_ordinal();
+    drop(archive);
+    let indexes = |disk: &SimDisk| {
+        let files = disk.list("archive").expect("list");
+        files.iter().filter(|file| file.ends_with(".names")).count()
+    };
+    let before = indexes(&disk);
+    assert!(before >= 10, "{before}: a segment has at most 40 records");
+    let mut archive = DiskArchive::open_above(Arc::new(disk.clone()), 330, newer, OPTIONS).expect("it opens");
+    all_jobs(&mut archive).expect("room");
+    assert_eq!(indexes(&disk), before - 7, "the first eight are one");
+}
