@@ -40,6 +40,8 @@ pub enum Code {
     BatchRefused = 30,
     /// No call of that number is uncertain: it is definite, or never was.
     NotUncertain = 31,
+    /// An attempt at the call is under way: what it comes to is not known yet. `wanted` is for how many milliseconds more at most.
+    CallUnderWay = 32,
     /// The topic is the server's own: nobody else publishes in it.
     TopicReserved = 50,
     /// There are as many topics or subscriptions as there may be.
@@ -106,7 +108,7 @@ impl From<Refusal<'_>> for RefusalOwned {
 
 impl Code {
     /// All, in order of precedence.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::DeadlineExceeded,
         Self::KeyReused,
         Self::OperationBarred,
@@ -124,6 +126,7 @@ impl Code {
         Self::InsufficientFunds,
         Self::BatchRefused,
         Self::NotUncertain,
+        Self::CallUnderWay,
         Self::TopicReserved,
         Self::TooMany,
         Self::SubscriptionNotFound,

@@ -99,6 +99,7 @@ pub enum Code {
     CallCancelled,
     NotUncertain,
     DestinationNotAllowed,
+    CallUnderWay,
     RunCompensated,
     RunEscalated,
 }
@@ -213,6 +214,7 @@ impl From<machine::Code> for Code {
             machine::Code::InsufficientFunds => Self::InsufficientFunds,
             machine::Code::BatchRefused => Self::BatchRefused,
             machine::Code::NotUncertain => Self::NotUncertain,
+            machine::Code::CallUnderWay => Self::CallUnderWay,
             machine::Code::TopicReserved => Self::TopicReserved,
             machine::Code::TooMany => Self::LimitReached,
             machine::Code::SubscriptionNotFound => Self::SubscriptionNotFound,

@@ -337,6 +337,7 @@ fn sentence(refusal: &Refusal<'_>) -> String {
         C::StepNotFound => "The run has no such step.".to_owned(),
         C::RunTooDeep => format!("A run of {about} would be nested too deep."),
         C::NotUncertain => format!("The call {had} is not uncertain."),
+        C::CallUnderWay => format!("An attempt at the call {had} is under way, for {wanted} ms more at most."),
     }
 }
 

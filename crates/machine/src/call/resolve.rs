@@ -1,4 +1,6 @@
 //! `POST /v1/uncertain/{id}/resolve`: a person says what became of a call. It is recorded who, and how they know.
+//!
+//! Nobody can say so while an attempt is under way: what it comes to is not known yet, to anybody.
 
 use crate::archive::Archive;
 use crate::books::Marks;
@@ -9,6 +11,7 @@ use crate::refusal::Code;
 use crate::turn::Turn;
 
 use super::end;
+use super::open::State;
 use super::order::Resolved;
 
 /// Ends an uncertain call by decree. Gives the record of the decree, which stands under the decree's own key.
@@ -21,6 +24,11 @@ pub(crate) fn decide<'a, A: Archive>(
     let open = turn.machine.calls.get(resolved.call).ok_or_else(|| number(Code::NotUncertain))?;
     if open.uncertain_since.is_none() {
         return Err(number(Code::NotUncertain).into());
+    }
+    // What is on its way may do, or find out, the opposite of what the person says. It is bounded: its report comes, or is given up.
+    if let (State::Trying { .. }, Some(until)) = (open.state, open.wakes()) {
+        let wait_ms = until.millis().saturating_sub(turn.stamp.millis());
+        return Err(Denial { wanted: wait_ms.into(), ..number(Code::CallUnderWay) }.into());
     }
     let ended = CallEnded {
         call: resolved.call,

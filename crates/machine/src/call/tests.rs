@@ -110,6 +110,48 @@ fn doubt_is_settled_as_declared() {
 }
 
 #[test]
+fn nobody_says_what_became_of_a_call_while_an_attempt_is_under_way() {
+    check(
+        "call k1 resend
+         tried 0 1 uncertain
+         pass 200
+         tick
+         resolve r1 0 refused
+         pass 5000
+         resolve r2 0 refused
+         tried 0 2 uncertain
+         resolve r3 0 refused
+         call k2 resend
+         tried 7 1 uncertain
+         pass 200
+         tick
+         pass 19999
+         resolve r4 7 refused
+         pass 2
+         resolve r5 7 refused",
+        expect![[r#"
+            call k1 resend: pending #0 | Try { call: 0, attempt: 1, phase: Call, until: Stamp(7238556061696000001) }
+            tried 0 1 uncertain: noted
+            pass 200: ok
+            tick: Try { call: 0, attempt: 2, phase: Resend, until: Stamp(7238556099379200003) }
+            resolve r1 0 refused: #2 refused CallUnderWay  had 0 wanted 20000
+            pass 5000: ok
+            resolve r2 0 refused: #3 refused CallUnderWay  had 0 wanted 15000
+            tried 0 2 uncertain: noted
+            resolve r3 0 refused: #6 Resolved { call: 0, ended: 5, committed: false } | #0 ended: #5 resolved_refused of #0 after 2 tries, uncertain 5200000 us: asked them
+            call k2 resend: pending #7 | Try { call: 7, attempt: 1, phase: Call, until: Stamp(7238556082995200008) }
+            tried 7 1 uncertain: noted
+            pass 200: ok
+            tick: Try { call: 7, attempt: 2, phase: Resend, until: Stamp(7238556120678400010) }
+            pass 19999: ok
+            resolve r4 7 refused: #9 refused CallUnderWay  had 7 wanted 1
+            pass 2: ok
+            resolve r5 7 refused: #12 Resolved { call: 7, ended: 11, committed: false } | #7 ended: #11 resolved_refused of #7 after 1 tries, uncertain 20201000 us: asked them
+        "#]],
+    );
+}
+
+#[test]
 fn the_way_out_is_taken_when_the_bound_is_over() {
     check(
         "call k1 resend cancel

@@ -208,6 +208,7 @@ fn every_refusal_of_the_machine() {
         422 insufficient-funds: Account alice has 5 available, and taking 12 would leave less than its floor.
         422 batch-refused: An item of the atomic batch was refused, and so all of it.
         409 not-uncertain: The call 5 is not uncertain.
+        409 call-under-way: An attempt at the call 5 is under way, for 12 ms more at most.
         403 topic-reserved: The topic alice is the server's own.
         409 limit-reached: There are 5 topics or subscriptions already, and alice would be one more.
         404 subscription-not-found: There is no subscription alice.

@@ -6,7 +6,7 @@ use super::table::grpc;
 use super::{Code, EXIT_REFUSED, Retry, Row};
 
 /// In the order of their numbers.
-pub(super) const ROWS: [Row; 6] = [
+pub(super) const ROWS: [Row; 7] = [
     Row {
         code: Code::CallRefused,
         text: "call-refused",
@@ -82,5 +82,19 @@ pub(super) const ROWS: [Row; 6] = [
         meaning: "The URL does not lead to a destination that this server may call: only those on its list, by http or https, \
                  without credentials in the URL.",
         remedy: "Have the destination added to `calls_allow` in the configuration of the server.",
+    },
+    Row {
+        code: Code::CallUnderWay,
+        text: "call-under-way",
+        status: 409,
+        grpc: grpc::FAILED_PRECONDITION,
+        outcome: Outcome::Refused,
+        exit: EXIT_REFUSED,
+        retry: Retry::NewKey,
+        title: "An attempt at the call is under way",
+        meaning: "The call is uncertain, and the server is asking the receiver at this moment. What comes of that may be the \
+                 opposite of what a person says, so nobody can end the call by hand until it is known.",
+        remedy: "Wait until the attempt has ended, which takes no longer than the answer says; if the call is still uncertain, \
+                 say so again under a new key.",
     },
 ];

@@ -80,8 +80,9 @@ fn the_whole_table() {
         53 call-cancelled http=409 grpc=10 exit=10 refused NewKey "The call counts as not done"
         54 not-uncertain http=409 grpc=9 exit=10 refused NewKey "The call is not uncertain"
         55 destination-not-allowed http=403 grpc=7 exit=10 refused Corrected "The server does not call there"
-        56 run-compensated http=409 grpc=10 exit=10 refused NewKey "The run was undone"
-        57 run-escalated http=409 grpc=2 exit=20 uncertain OnlySameKey "A person has the run's next move"
+        56 call-under-way http=409 grpc=9 exit=10 refused NewKey "An attempt at the call is under way"
+        57 run-compensated http=409 grpc=10 exit=10 refused NewKey "The run was undone"
+        58 run-escalated http=409 grpc=2 exit=20 uncertain OnlySameKey "A person has the run's next move"
     "#]]
     .assert_eq(&text);
 }

@@ -15,7 +15,8 @@ pub(super) fn paths() -> Vec<Path> {
     let list = "The calls of which nobody knows whether they were done, oldest first";
     let list = Operation::read("list_uncertain", list, "UncertainPage", &[Code::CursorInvalid]);
     let resolve = "Says what became of an uncertain call, by hand; needs the role admin where there are keys";
-    let resolve = Operation::write("resolve", resolve, "ResolveRequest", 200, "Resolved", &[Code::NotUncertain]);
+    let refused = [Code::NotUncertain, Code::CallUnderWay];
+    let resolve = Operation::write("resolve", resolve, "ResolveRequest", 200, "Resolved", &refused);
     vec![
         ("post", "/v1/calls", call.value()),
         ("get", "/v1/uncertain", list.with(&["limit", "cursor"]).value()),
