@@ -40,7 +40,7 @@ pub use command::{
 pub use effect::{Ask, Effect, Phase};
 pub use inbox::KEY_RETENTION_MS_DEFAULT;
 pub use ledger::hold::HOLD_MS_BOUNDS;
-pub use machine::{AccountPage, AccountView, Machine, TransferState};
+pub use machine::{AccountPage, AccountView, Machine, PAGE_BYTES_MAX, TransferState};
 pub use names::Names;
 pub use past::{Link, account_at, chain_link, history_step};
 pub use record::{

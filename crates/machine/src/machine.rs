@@ -86,6 +86,9 @@ pub struct TransferState {
     pub reversed_total: u128,
 }
 
+/// A page of anything ends with the item that reaches so many bytes: 4 MiB.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+
 /// The most accounts one page looks at: a filter that matches few must not stop the cell.
 const PAGE_SLOTS_MAX: u64 = 65_536;
 
@@ -204,11 +207,13 @@ impl Machine {
         if wanted == Some(None) {
             return AccountPage { items, next: None };
         }
-        let mut at = from_slot;
-        while at < end && items.len() < limit && at - from_slot < PAGE_SLOTS_MAX {
+        let (mut at, mut bytes) = (from_slot, 0);
+        while at < end && items.len() < limit && at - from_slot < PAGE_SLOTS_MAX && bytes < PAGE_BYTES_MAX {
             let slot = at as u32;
             if wanted.flatten().is_none_or(|unit| self.accounts.unit(slot) == unit) {
-                items.push(self.view(slot));
+                let item = self.view(slot);
+                bytes += item.metadata.len();
+                items.push(item);
             }
             at += 1;
         }

@@ -7,7 +7,7 @@
 //! [`Report`]: super::Report
 
 use crate::archive::{Archive, Fault};
-use crate::machine::Machine;
+use crate::machine::{Machine, PAGE_BYTES_MAX};
 
 use super::pages::TopicPage;
 use super::scan::{EventRecord, scan};
@@ -67,10 +67,14 @@ impl Machine {
         let Some(subscription) = found.filter(|subscription| subscription.is_active()) else { return Ok(None) };
         let (settings, generation) = (subscription.settings(), subscription.generation);
         let topics: Vec<&str> = settings.topics.iter().collect();
-        let mut ready = Vec::new();
+        let (mut ready, mut bytes) = (Vec::new(), 0);
         for (offset, parked) in subscription.ready().take(limit) {
+            if bytes >= PAGE_BYTES_MAX {
+                break;
+            }
             // What is parked stays deliverable though its topic has forgotten it, or its filter has changed.
             let event = read_parked(archive, offset, &parked.key)?;
+            bytes += event.record.len();
             ready.push(Delivery { event, generation, attempts: parked.attempts, is_behind: false });
         }
         let from = from.max(subscription.next);

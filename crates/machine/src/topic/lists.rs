@@ -155,6 +155,12 @@ impl Lists {
         chunks.flat_map(|(first, chunk)| chunk.offsets(first)).skip_while(move |offset| *offset < from)
     }
 
+    /// The offset that all events of a topic are below.
+    pub(crate) fn end(&self, number: u64) -> u64 {
+        let tail = self.topics.get(number).and_then(|topic| self.chunks.get(topic.tail?));
+        tail.map_or(0, |chunk| chunk.last + 1)
+    }
+
     /// Which topic has a chunk that is old enough first, and when.
     pub(crate) fn first_due(&self) -> Option<(Stamp, u64)> {
         self.wakes.first().copied()

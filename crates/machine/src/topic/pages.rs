@@ -99,6 +99,28 @@ impl Machine {
         Ok(Some(TopicPage::of(self, found)))
     }
 
+    /// The offset that all events of a topic are below: whoever has looked at all below it need not look again until it grows.
+    /// `u64::MAX` if there is no such topic.
+    pub fn topic_end(&self, topic: &str) -> u64 {
+        match self.topics.lists.number(topic) {
+            Some(number) => self.topics.lists.end(number),
+            // Its events are the records themselves.
+            None if topic == TOPIC_LEDGER => self.books.next_ordinal,
+            None if topic == TOPIC_ESCALATIONS => 0,
+            None => u64::MAX,
+        }
+    }
+
+    /// The same of all topics of a subscription; `u64::MAX` if there is no such subscription.
+    pub fn subscription_end(&self, name: &str) -> u64 {
+        let subscriptions = &self.topics.subscriptions;
+        let found = subscriptions.number(name).and_then(|number| subscriptions.get(number));
+        let Some(subscription) = found else { return u64::MAX };
+        let known = |topic: &&str| *topic == TOPIC_LEDGER || self.topics.lists.number(topic).is_some();
+        let ends = subscription.settings().topics.iter().filter(known).map(|topic| self.topic_end(topic));
+        ends.max().unwrap_or(0)
+    }
+
     /// The topics after that name, in the order of their names. The ledger is not among them: it keeps everything.
     pub fn topics(&self, after: &str, limit: usize) -> Vec<TopicView> {
         let topics = self.topics.lists.iter().filter(|topic| &*topic.name > after);

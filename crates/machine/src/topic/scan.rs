@@ -5,7 +5,7 @@
 
 use crate::archive::{Archive, Fault};
 use crate::books::damaged;
-use crate::machine::Machine;
+use crate::machine::{Machine, PAGE_BYTES_MAX};
 use crate::record::Record;
 
 use super::envelope::{Envelope, TOPIC_LEDGER};
@@ -32,7 +32,8 @@ pub(crate) struct Scan {
     pub(crate) scanned: u64,
 }
 
-/// The events of `topics` from the offset `from` on which `wants` says yes to, at most `limit`.
+/// The events of `topics` from the offset `from` on which `wants` says yes to, at most `limit` and about
+/// [`PAGE_BYTES_MAX`] bytes of them.
 pub(crate) fn scan<A: Archive>(
     machine: &Machine,
     archive: &A,
@@ -45,11 +46,13 @@ pub(crate) fn scan<A: Archive>(
     if limit == 0 {
         return Ok(found);
     }
+    let mut bytes = 0;
     for (looked_at, offset) in candidates(machine, topics, from).enumerate() {
-        if found.events.len() == limit || looked_at == SCAN_RECORDS_MAX {
+        if found.events.len() == limit || looked_at == SCAN_RECORDS_MAX || bytes >= PAGE_BYTES_MAX {
             return Ok(found);
         }
         if let Some(event) = read(machine, archive, topics, offset, &wants)? {
+            bytes += event.record.len();
             found.events.push(event);
         }
         found.scanned = offset + 1;
