@@ -5,7 +5,8 @@
 //!
 //! If it stops halfway there is a `.tmp` file, which the next start removes, and the checkpoint before it still
 //! stands. It counts from the rename on, which comes after the file and every archived record below it are durable. Two
-//! are kept: if the newest is damaged, the one before it and a longer tail of the log give the same state.
+//! are kept: if the newest is damaged, the one before it and a longer tail of the log give the same state. One that was found
+//! damaged is none of the two.
 //!
 //! ```text
 //! file  = head  chunk*  end
@@ -31,6 +32,11 @@ const UNSYNCED_BYTES_MAX: u64 = 1 << 20;
 
 /// How many checkpoints are kept.
 pub(crate) const KEPT: usize = 2;
+
+/// The disk, or the share of it that this user may have, is full.
+pub(crate) fn is_out_of_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
 
 /// What a checkpoint is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,16 +114,26 @@ impl CheckpointWriter {
         self.file.sync()
     }
 
-    /// Makes the finished file count, and removes those that are no longer needed.
+    /// Makes the finished file count, and removes all others but `kept`, which is known to be whole.
     ///
     /// # Errors
-    /// Of the disk.
-    pub fn publish(self) -> io::Result<CheckpointHead> {
+    /// Of the disk. One that says that the disk is full came before anything counted.
+    pub fn publish(self, kept: Option<CheckpointHead>) -> io::Result<CheckpointHead> {
         self.disk.rename(&temporary_name(self.head), &final_name(self.head))?;
-        self.disk.sync_dir(CHECKPOINT_DIR)?;
-        let names = checkpoint_names(&*self.disk)?;
-        for name in &names[..names.len().saturating_sub(KEPT)] {
-            self.disk.remove(name)?;
+        // After it nobody knows whether the file counts: a full disk is not told as one.
+        let synced = self.disk.sync_dir(CHECKPOINT_DIR);
+        synced.map_err(|error| io::Error::other(format!("syncing {CHECKPOINT_DIR}: {error}")))?;
+        let keep = [Some(self.head), kept].map(|head| head.map(final_name));
+        for name in checkpoint_names(&*self.disk)? {
+            if keep.iter().flatten().any(|kept| *kept == name) {
+                continue;
+            }
+            // One that a full disk does not let go is removed with the next.
+            if let Err(error) = self.disk.remove(&name)
+                && !is_out_of_room(&error)
+            {
+                return Err(error);
+            }
         }
         Ok(self.head)
     }

@@ -81,6 +81,8 @@ pub struct OpenLog {
     pub log_id: u64,
     /// The size of one segment, for an engine that has segments.
     pub segment_bytes: u64,
+    /// How many bytes of the newest entries to keep, whatever is trimmed.
+    pub keep_bytes: u64,
 }
 
 /// Opens the data directory and, through `open_log`, the log; recovers, claims a new epoch and starts the cell's threads.
@@ -105,6 +107,7 @@ pub fn start(
         verify_from: oldest_checkpoint(&*disk).map_err(StartError::Data)?,
         log_id: random_seed(),
         segment_bytes: options.segment_bytes,
+        keep_bytes: options.log_retention_bytes,
     })
     .map_err(StartError::Log)?;
     let hash_seed = random_seed();

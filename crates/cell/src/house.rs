@@ -4,7 +4,6 @@
 //! what came of it ([`Cell::house_done`]). None of it is needed for an answer; all of it can be lost at any moment, since
 //! the log still has what it was made from.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -16,7 +15,7 @@ use machine::Archive;
 use words::CellName;
 
 use crate::cell::Cell;
-use crate::checkpoint::{CheckpointHead, CheckpointWriter, KEPT};
+use crate::checkpoint::{CheckpointHead, CheckpointWriter, KEPT, is_out_of_room};
 
 /// What an entry takes in the log at least, roughly.
 const LOG_BLOCK_BYTES: u64 = 4_096;
@@ -39,7 +38,10 @@ pub enum HouseWork {
         last: bool,
     },
     /// Makes the synced file count.
-    PublishCheckpoint,
+    PublishCheckpoint {
+        /// The one before it that is kept.
+        kept: Option<CheckpointHead>,
+    },
 }
 
 /// What was done.
@@ -106,8 +108,8 @@ impl House {
                 })
             }
             HouseWork::CheckpointChunk { chunk, last } => self.chunk(&chunk, last, report),
-            HouseWork::PublishCheckpoint => match self.writer.take() {
-                Some(writer) => writer.publish().map(|head| report(HouseResult::CheckpointPublished(head))),
+            HouseWork::PublishCheckpoint { kept } => match self.writer.take() {
+                Some(writer) => writer.publish(kept).map(|head| report(HouseResult::CheckpointPublished(head))),
                 None => Ok(()),
             },
         };
@@ -137,10 +139,10 @@ pub(crate) struct Progress {
     bytes_since_checkpoint: u64,
     archive_job_runs: bool,
     running: Option<Running>,
+    /// Those that are whole, oldest first.
     durable: Vec<CheckpointHead>,
-    /// For each checkpoint since the start: its index, and how many bytes of entries came before it.
-    bytes_before: VecDeque<(u64, u64)>,
-    bytes_total: u64,
+    /// The last piece of work found no room.
+    is_out_of_room: bool,
 }
 
 /// A checkpoint between its first chunk and the moment it counts.
@@ -168,20 +170,6 @@ impl Progress {
         // A log on files takes whole blocks: many small entries are a long log to read again, too.
         let log_bytes = (entry_bytes as u64).next_multiple_of(LOG_BLOCK_BYTES);
         self.bytes_since_checkpoint += log_bytes;
-        self.bytes_total += log_bytes;
-    }
-
-    /// The newest checkpoint at or before `upto` that has at least `retention_bytes` of log behind it.
-    fn may_trim_upto(&mut self, upto: u64, retention_bytes: u64) -> Option<u64> {
-        let mut trim_upto = None;
-        while let Some((index, bytes)) = self.bytes_before.front().copied() {
-            if index > upto || self.bytes_total - bytes < retention_bytes {
-                break;
-            }
-            trim_upto = Some(index);
-            self.bytes_before.pop_front();
-        }
-        trim_upto
     }
 
     pub(crate) fn newest_checkpoint(&self) -> u64 {
@@ -207,6 +195,11 @@ impl<W, R> Cell<W, R> {
         self.progress.running.is_some()
     }
 
+    /// Whether the last piece of work found no room: the next is the same again, and has time.
+    pub const fn is_house_out_of_room(&self) -> bool {
+        self.progress.is_out_of_room
+    }
+
     /// The next piece of work for a [`House`], if there is one at the moment. Each comes back through
     /// [`Cell::house_done`]; several may be under way, and are done in the order they were given.
     pub fn next_house_work(&mut self) -> Option<HouseWork> {
@@ -228,7 +221,6 @@ impl<W, R> Cell<W, R> {
         self.archive.rotate();
         self.machine.begin_snapshot();
         let head = CheckpointHead { position: self.machine.position(), next_ordinal: self.archive.next_ordinal() };
-        self.progress.bytes_before.push_back((head.position.index, self.progress.bytes_total));
         self.progress.running = Some(Running {
             head,
             begun: false,
@@ -256,13 +248,13 @@ impl<W, R> Cell<W, R> {
         let may_count = running.file_synced && self.archive.sealed_upto() >= running.head.next_ordinal;
         if may_count && !running.publishing {
             running.publishing = true;
-            return Some(HouseWork::PublishCheckpoint);
+            return Some(HouseWork::PublishCheckpoint { kept: self.progress.durable.last().copied() });
         }
         None
     }
 
     /// Takes note of what came of a piece of work. Gives the index up to which the log is no longer needed for a restart,
-    /// if that changed.
+    /// if that changed; how much of it is kept all the same is the log's to know.
     ///
     /// # Errors
     /// [`HouseError`]: the cell must stop. No room is not an error: the work is tried again.
@@ -270,9 +262,14 @@ impl<W, R> Cell<W, R> {
         match result {
             HouseResult::Archive(done) => {
                 self.progress.archive_job_runs = false;
-                match self.archive.finish(done) {
-                    Err(error) if !error.is_retriable() => return Err(HouseError::Archive(error)),
-                    _ => {}
+                let done = self.archive.finish(done);
+                self.progress.is_out_of_room = done.is_err();
+                match done {
+                    Ok(()) => {}
+                    // Nothing says when there will be room: whoever stops does not wait for it.
+                    Err(error) if error.is_retriable() && self.stopping => self.give_up_checkpoint(),
+                    Err(error) if error.is_retriable() => {}
+                    Err(error) => return Err(HouseError::Archive(error)),
                 }
             }
             HouseResult::ChunkWritten => self.with_running(|running| running.chunks_in_flight -= 1),
@@ -280,7 +277,7 @@ impl<W, R> Cell<W, R> {
             HouseResult::CheckpointPublished(head) => return Ok(self.checkpoint_counts(head)),
             HouseResult::CheckpointFailed(error) => {
                 self.give_up_checkpoint();
-                if error.kind() != io::ErrorKind::StorageFull {
+                if !is_out_of_room(&error) {
                     return Err(HouseError::Checkpoint(error));
                 }
             }
@@ -301,10 +298,7 @@ impl<W, R> Cell<W, R> {
         self.progress.durable.drain(..surplus);
         self.counters.checkpoints += 1;
         self.set_archive_floor();
-        if self.progress.durable.len() < KEPT {
-            return None;
-        }
-        self.progress.may_trim_upto(self.progress.durable[0].position.index, self.options.log_retention_bytes)
+        (self.progress.durable.len() == KEPT).then(|| self.progress.durable[0].position.index)
     }
 
     /// The machine ends its snapshot; as much again must happen before the next is tried.
@@ -337,3 +331,6 @@ impl std::error::Error for HouseError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@ mod sagas;
 mod topics;
 mod work;
 
+#[cfg(test)]
+mod testing;
+
 pub use api::{
     Account, Answer, Counters, Decided, Found, Level, Operation, Part, Query, Read, ReadError, ReadReply, Rejected,
     Reply, SETTLED_BOUNDS_MS, Status, UncertainCall, Write,

@@ -21,7 +21,7 @@ pub struct Options {
     pub segment_bytes: u64,
     /// A checkpoint begins after this many bytes of log. Default 128 MiB.
     pub checkpoint_bytes: u64,
-    /// How many bytes of log to keep behind the older of the two newest checkpoints. Default 256 MiB.
+    /// How many bytes of log to keep at least, though the two newest checkpoints need less. Default 256 MiB.
     pub log_retention_bytes: u64,
     /// How many accounts or holds a checkpoint writes between two entries. Default 1,000, about 0.1 ms.
     pub checkpoint_chunk_items: usize,
@@ -31,6 +31,10 @@ pub struct Options {
     pub archive_backlog_max: usize,
     /// The most reads that may wait for a position or an operation. Default 16,384.
     pub waiting_reads_max: usize,
+    /// The most requests that may wait for one operation in flight under their key. Default 1,024.
+    pub joined_max: usize,
+    /// The most requests that may wait for the end of what was accepted; others have only the acceptance. Default 65,536.
+    pub pending_waiters_max: usize,
     /// The most durable calls that may be open; more are turned away. Default 100,000.
     pub open_calls_max: u64,
     /// The most runs of sagas that may be open; more are turned away. Default 100,000.
@@ -53,6 +57,8 @@ impl Default for Options {
             memtable_records_max: 524_288,
             archive_backlog_max: 4,
             waiting_reads_max: 16_384,
+            joined_max: 1_024,
+            pending_waiters_max: 65_536,
             open_calls_max: 100_000,
             open_runs_max: 100_000,
         }

@@ -87,7 +87,10 @@ pub fn recover<W, R>(
         memtable_records: options.memtable_records_max,
         ..archive::Options::default()
     };
-    let archive = DiskArchive::open(Arc::clone(disk), next_ordinal, archive_options).map_err(RecoverError::Archive)?;
+    // The oldest may still be needed, should the newest be found damaged the next time.
+    let floor = found.as_ref().and_then(|(_, heads)| heads.first()).map_or(0, |head| head.next_ordinal);
+    let archive = DiskArchive::open_above(Arc::clone(disk), floor, next_ordinal, archive_options);
+    let archive = archive.map_err(RecoverError::Archive)?;
     let (machine, heads) = match found {
         Some((loaded, heads)) => {
             let chunks = loaded.chunks.iter().map(Vec::as_slice);

@@ -19,8 +19,8 @@ fn open(data: &Path, options: Options) -> (CellHandle, Stopper) {
 }
 
 fn open_log(open: OpenLog) -> Result<Box<dyn Log>, LogError> {
-    let OpenLog { disk, cell, verify_from, log_id, segment_bytes } = open;
-    let options = LogOptions { segment_bytes, verify_from, ..LogOptions::new(cell, log_id) };
+    let OpenLog { disk, cell, verify_from, log_id, segment_bytes, keep_bytes } = open;
+    let options = LogOptions { segment_bytes, verify_from, keep_bytes, ..LogOptions::new(cell, log_id) };
     LogFile::open(disk, options).map(|(log, _)| Box::new(log) as Box<dyn Log>)
 }
 

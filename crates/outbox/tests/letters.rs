@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn start(data: &Path, outbox: OutboxOf) -> (CellHandle, Stopper) {
     let open_log = |open: OpenLog| {
-        let OpenLog { disk, cell, verify_from, log_id, segment_bytes } = open;
-        let options = LogOptions { segment_bytes, verify_from, ..LogOptions::new(cell, log_id) };
+        let OpenLog { disk, cell, verify_from, log_id, segment_bytes, keep_bytes } = open;
+        let options = LogOptions { segment_bytes, verify_from, keep_bytes, ..LogOptions::new(cell, log_id) };
         LogFile::open(disk, options).map(|(log, _)| Box::new(log) as Box<_>)
     };
     cell::start(data, Options::default(), open_log, outbox, &mut |_| {}).expect("the cell starts")

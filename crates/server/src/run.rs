@@ -109,8 +109,8 @@ fn run_to_end(config: Config, greet: Greet) -> Result<(), RunError> {
 /// # Errors
 /// [`LogError`].
 pub fn open_log(open: OpenLog) -> Result<Box<dyn Log>, LogError> {
-    let OpenLog { disk, cell, verify_from, log_id, segment_bytes } = open;
-    let options = LogOptions { segment_bytes, verify_from, ..LogOptions::new(cell, log_id) };
+    let OpenLog { disk, cell, verify_from, log_id, segment_bytes, keep_bytes } = open;
+    let options = LogOptions { segment_bytes, verify_from, keep_bytes, ..LogOptions::new(cell, log_id) };
     let (log, found) = LogFile::open(disk, options)?;
     if let Some(cut) = found.cut {
         warn!(file = cut.file, offset = cut.offset, bytes = cut.bytes, "cut off an append that was never acknowledged");
