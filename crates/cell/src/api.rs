@@ -222,8 +222,13 @@ pub enum Found {
     Transfer(Answer),
     /// A decided operation.
     Operation(Operation),
-    /// Uncertain calls, oldest first.
-    Uncertain(Vec<UncertainCall>),
+    /// A page of uncertain calls.
+    Uncertain {
+        /// Oldest first.
+        calls: Vec<UncertainCall>,
+        /// Where the next page begins: the `after` of its query.
+        next: Option<(Stamp, u64)>,
+    },
     /// Of topics and subscriptions.
     Topics(TopicFound),
     /// Of sagas and their runs.
@@ -301,6 +306,8 @@ pub struct Operation {
     pub replays: u64,
     /// How many requests joined it in flight, likewise.
     pub joins: u64,
+    /// When the request came in; of what was accepted first, when that was asked for, however late its end came.
+    pub received_at: Stamp,
     /// Until when the key is kept.
     pub expires_at: Stamp,
 }

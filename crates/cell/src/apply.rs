@@ -103,7 +103,7 @@ impl<W, R> Cell<W, R> {
 
     /// The operation is accepted: those who ask for it wait for its end, and whoever used its key otherwise is refused.
     fn pend(&mut self, began: u64, operation: Queued<W>) -> Result<(), CellFault> {
-        let inflight = operation.name.and_then(|name| self.inflight.remove(&name));
+        let inflight = operation.name.and_then(|name| self.land(name));
         let joined = inflight.map(|inflight| inflight.joined).unwrap_or_default();
         let (others, same): (Vec<_>, Vec<_>) = joined.into_iter().partition(|join| join.asks == Asks::Other);
         if !others.is_empty() {
@@ -127,7 +127,7 @@ impl<W, R> Cell<W, R> {
 
     fn answer_joined(&mut self, operation: &Queued<W>, decided: &Decided, key: &str) -> Result<(), CellFault> {
         let Some(name) = operation.name else { return Ok(()) };
-        let Some(inflight) = self.inflight.remove(&name) else { return Ok(()) };
+        let Some(inflight) = self.land(name) else { return Ok(()) };
         for join in inflight.joined {
             let mut decided = decided.clone();
             decided.joined = true;

@@ -19,7 +19,8 @@ use crate::clock::{CellClock, Now};
 use crate::house::Progress;
 use crate::options::Options;
 use crate::pending::Pending;
-use crate::read::Waiting;
+use crate::queue::Queue;
+use crate::waiting::WaitingReads;
 use crate::work::Work;
 
 /// A cell: its machine, its archive, and the operations between request and answer. `W` is whoever waits for a write,
@@ -32,8 +33,7 @@ pub struct Cell<W, R> {
     pub(crate) clock: CellClock,
     pub(crate) epoch: u64,
     pub(crate) hash_seed: u64,
-    pub(crate) queue: VecDeque<Queued<W>>,
-    pub(crate) queue_bytes: usize,
+    pub(crate) queue: Queue<W>,
     pub(crate) inflight: HashMap<u128, Inflight<W>>,
     pub(crate) appending: Option<Batch<W>>,
     pub(crate) ready: VecDeque<(Position, Batch<W>)>,
@@ -41,7 +41,9 @@ pub struct Cell<W, R> {
     pub(crate) encoder: EntryEncoder,
     pub(crate) applied: Applied,
     pub(crate) replies: Vec<(W, Reply)>,
-    pub(crate) waiting: Vec<Waiting<R>>,
+    pub(crate) waiting: WaitingReads<R>,
+    /// The reads that wait for events know of the records below this ordinal.
+    pub(crate) events_seen: u64,
     pub(crate) pending: Pending<W>,
     pub(crate) work: Vec<Work>,
     pub(crate) notes: HashMap<u128, Note>,
@@ -55,6 +57,8 @@ pub struct Cell<W, R> {
 #[derive(Debug)]
 pub(crate) struct Queued<W> {
     pub(crate) command: Vec<u8>,
+    /// Its place in the order of all that were queued.
+    pub(crate) number: u64,
     /// Of principal and key, under which `inflight` knows it; `None` for a stream batch, which has no key of its own, and
     /// where a rival of another kind holds the place.
     pub(crate) name: Option<u128>,
@@ -77,6 +81,8 @@ pub(crate) struct Waiter<W> {
 /// An operation somewhere between the queue and its decision, as rivals with the same key find it.
 #[derive(Debug)]
 pub(crate) struct Inflight<W> {
+    /// The operation's.
+    pub(crate) number: u64,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) is_settle: bool,
     pub(crate) joined: Vec<Joined<W>>,
@@ -127,8 +133,7 @@ impl<W, R> Cell<W, R> {
             options,
             machine,
             archive,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
+            queue: Queue::default(),
             inflight: HashMap::new(),
             appending: None,
             ready: VecDeque::new(),
@@ -136,7 +141,8 @@ impl<W, R> Cell<W, R> {
             encoder: EntryEncoder::default(),
             applied: Applied::default(),
             replies: Vec::new(),
-            waiting: Vec::new(),
+            waiting: WaitingReads::default(),
+            events_seen: 0,
             pending: Pending::default(),
             work: Vec::new(),
             notes: HashMap::new(),
@@ -226,6 +232,12 @@ impl<W, R> Cell<W, R> {
         let wall_us = self.clock.wall_us(now);
         // One microsecond more, so that the stamp given then is not before the timer's.
         Some((due.micros() + 1).saturating_sub(wall_us))
+    }
+
+    /// An operation is no longer in flight: gives who joined it, and has the reads that wait for it look again.
+    pub(crate) fn land(&mut self, name: u128) -> Option<Inflight<W>> {
+        self.waiting.wake_operation(name);
+        self.inflight.remove(&name)
     }
 
     /// What the cell says of itself.

@@ -33,9 +33,6 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// How long the log rests before its end is marked.
 const MARK_AFTER: Duration = Duration::from_millis(50);
 
-/// How often deadlines are looked at while an append or a read takes long.
-const EXPIRE_EVERY: Duration = Duration::from_millis(5);
-
 /// How often room is looked for while there is none.
 const ROOM_EVERY: Duration = Duration::from_millis(100);
 
@@ -69,6 +66,8 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     marked: bool,
     last_append: Instant,
+    /// When room was last looked for behind the log.
+    last_house: Instant,
     /// Whether the last look into the inbox found one message only.
     lone: bool,
     stoppers: Vec<Sender<()>>,
@@ -118,6 +117,7 @@ impl Driver {
             shared,
             marked: false,
             last_append: Instant::now(),
+            last_house: Instant::now(),
             lone: false,
             stoppers: Vec::new(),
             outbox,
@@ -163,10 +163,8 @@ impl Driver {
         }
         self.cell.wake_pending(self.now());
         self.start_append();
-        let mut applied = false;
         let began = Instant::now();
         while self.cell.apply_next()? {
-            applied = true;
             self.start_append();
             self.publish_status();
             self.deliver();
@@ -174,7 +172,7 @@ impl Driver {
         let applying = began.elapsed();
         self.publish_status();
         self.deliver();
-        if applied || self.cell.has_waiting_reads() {
+        if self.cell.has_waiting_reads() {
             let now = self.now();
             for (reply, answer) in self.cell.wake_reads(now)? {
                 reply(answer);
@@ -261,7 +259,10 @@ impl Driver {
         // that they took, so that it neither delays them much nor falls behind under load.
         let began = Instant::now();
         let budget = applying / HOUSE_PART;
-        while let Some(work) = self.cell.next_house_work() {
+        // Where there is no room, the same work comes back: it gets a turn now and then.
+        let rests = self.cell.is_house_out_of_room() && self.last_house.elapsed() < ROOM_EVERY;
+        while !rests && let Some(work) = self.cell.next_house_work() {
+            self.last_house = began;
             self.house.send(work).expect("the house-keeping thread lives as long as its sender");
             if began.elapsed() >= budget {
                 break;
@@ -317,15 +318,20 @@ impl Driver {
         if self.cell.has_ready() {
             return Duration::ZERO;
         }
+        let now = self.now();
         let mut patience = IDLE;
-        if self.cell.is_appending() || self.cell.has_waiting_reads() {
-            patience = patience.min(EXPIRE_EVERY);
-        } else if self.cell.is_storage_full() {
+        if self.cell.is_storage_full() || self.cell.is_house_out_of_room() {
             patience = patience.min(ROOM_EVERY);
-        } else if let Some(due_us) = self.cell.timer_due_in_us(now_since(self.shared.started)) {
-            patience = patience.min(Duration::from_micros(due_us));
         }
-        if let Some(due_us) = self.cell.pending_due_in_us(now_since(self.shared.started)) {
+        // A timer needs an entry, which needs its turn and room.
+        let timer = !self.cell.is_appending() && !self.cell.is_storage_full();
+        let due_us = [
+            if timer { self.cell.timer_due_in_us(now) } else { None },
+            self.cell.expiry_due_in_us(now),
+            self.cell.pending_due_in_us(now),
+            self.cell.reads_due_in_us(now),
+        ];
+        if let Some(due_us) = due_us.into_iter().flatten().min() {
             patience = patience.min(Duration::from_micros(due_us));
         }
         if !self.marked {

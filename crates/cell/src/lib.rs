@@ -16,10 +16,12 @@ mod inbox;
 mod options;
 mod pending;
 mod propose;
+mod queue;
 mod read;
 mod recover;
 mod sagas;
 mod topics;
+mod waiting;
 mod work;
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub(crate) struct Pending<W> {
     waiting: BTreeMap<u64, Vec<Waits<W>>>,
     /// When somebody's patience ends, on the monotonic clock, and for what they wait.
     deadlines: BTreeSet<(u64, u64)>,
+    /// How many wait.
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -27,18 +29,20 @@ struct Waits<W> {
 
 impl<W> Default for Pending<W> {
     fn default() -> Self {
-        Self { waiting: BTreeMap::new(), deadlines: BTreeSet::new() }
+        Self { waiting: BTreeMap::new(), deadlines: BTreeSet::new(), len: 0 }
     }
 }
 
 impl<W, R> Cell<W, R> {
-    /// `began` is pending: whoever asked for it waits on, unless its acceptance was all they waited for.
+    /// `began` is pending: whoever asked for it waits on, unless its acceptance was all they waited for, or too many wait: it is
+    /// accepted, and who does not wait can ask.
     pub(crate) fn wait_for_end(&mut self, began: u64, waiter: Option<Waiter<W>>, joined: Vec<Joined<W>>) {
         let first = waiter.map(|waiter| Waits { waiter, joined: false });
         let others = joined.into_iter().map(|join| Waits { waiter: join.waiter, joined: join.asks == Asks::Same });
         let seen = self.machine.position();
         for waits in first.into_iter().chain(others) {
-            if waits.waiter.waits_for_end {
+            if waits.waiter.waits_for_end && self.pending.len < self.options.pending_waiters_max {
+                self.pending.len += 1;
                 self.pending.deadlines.insert((waits.waiter.deadline_us, began));
                 self.pending.waiting.entry(began).or_default().push(waits);
             } else {
@@ -50,7 +54,9 @@ impl<W, R> Cell<W, R> {
 
     /// Answers those who waited for what has now come to its end.
     pub(crate) fn answer_ended(&mut self, began: u64, ended: u64) -> Result<(), CellFault> {
+        self.waiting.wake_pending(began);
         let Some(waiting) = self.pending.waiting.remove(&began) else { return Ok(()) };
+        self.pending.len -= waiting.len();
         let mut answer = Answer::default();
         let position = self.collect(ended, false, &mut answer)?;
         let seen = self.machine.position();
@@ -72,8 +78,10 @@ impl<W, R> Cell<W, R> {
             self.pending.deadlines.pop_first();
             let run = self.run_pending(began);
             let Some(waiting) = self.pending.waiting.get_mut(&began) else { continue };
+            let before = waiting.len();
             let late = waiting.extract_if(.., |waits| waits.waiter.deadline_us <= now.mono_us);
             self.replies.extend(late.map(|waits| (waits.waiter.who, Reply::Pending { seen, run })));
+            self.pending.len -= before - waiting.len();
             if waiting.is_empty() {
                 self.pending.waiting.remove(&began);
             }
@@ -89,6 +97,7 @@ impl<W, R> Cell<W, R> {
     pub(crate) fn give_up_pending(&mut self) {
         let seen = self.machine.position();
         self.pending.deadlines.clear();
+        self.pending.len = 0;
         for (began, waiting) in std::mem::take(&mut self.pending.waiting) {
             let run = self.run_pending(began);
             self.replies.extend(waiting.into_iter().map(|waits| (waits.waiter.who, Reply::Pending { seen, run })));

@@ -3,8 +3,6 @@
 //! If this stops halfway, nothing has happened: what is queued lives in memory only, and the callers' keys make a second
 //! try safe. Everything that can be refused without the log is refused here, before anything is appended.
 
-use std::collections::VecDeque;
-
 use machine::{BatchMode, Command, Op, Record, SagaOp, TopicOp, set_times};
 use words::{Fingerprint, Position};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -56,19 +54,29 @@ impl<W, R> Cell<W, R> {
             return Ok(());
         }
         // A rival of another kind may hold the place under that name: then nobody can join this one.
+        let number = self.queue.next();
         let name = keyed.filter(|(name, _)| !self.inflight.contains_key(name)).map(|(name, fingerprint)| {
-            self.inflight.insert(name, Inflight { fingerprint, is_settle, joined: Vec::new() });
+            self.inflight.insert(name, Inflight { number, fingerprint, is_settle, joined: Vec::new() });
             name
         });
-        self.queue_bytes += write.command.len();
-        self.queue.push_back(Queued {
+        self.queue.push(Queued {
             command: write.command,
+            number,
             name,
             received_us: now.mono_us,
             deadline_us: write.deadline_us,
             waiter: Some(waiter),
         });
+        self.sweep_queue();
         Ok(())
+    }
+
+    fn sweep_queue(&mut self) {
+        if self.queue.is_littered() {
+            let appending = self.appending.as_ref().and_then(|batch| batch.operations.first());
+            let oldest = appending.map_or(self.queue.first(), |operation| operation.number);
+            self.queue.sweep(oldest);
+        }
     }
 
     /// Joins an operation in flight under the same key. Gives the waiter back if there is none to join.
@@ -89,9 +97,27 @@ impl<W, R> Cell<W, R> {
             true => Asks::Same,
             false => Asks::Other,
         };
+        if inflight.joined.len() >= self.options.joined_max {
+            self.turn_away_joining(waiter, asks);
+            return None;
+        }
+        self.queue.expect_by(waiter.deadline_us, inflight.number);
         inflight.joined.push(Joined { waiter, asks });
         self.counters.joins += u64::from(asks != Asks::Other);
+        self.sweep_queue();
         None
+    }
+
+    /// Too many wait for one key already. What is in flight may happen, whoever waits for it: only of another request under its
+    /// key is it certain that it will not.
+    fn turn_away_joining(&mut self, waiter: Waiter<W>, asks: Asks) {
+        match asks {
+            Asks::Other => self.reject(waiter, Rejected::Overloaded { retry_after_ms: RETRY_AFTER_MS }),
+            Asks::Same | Asks::Settle => {
+                self.counters.uncertain += 1;
+                self.replies.push((waiter.who, Reply::Uncertain));
+            }
+        }
     }
 
     /// Answers from the record if the key was decided. Gives the waiter back if it was not.
@@ -150,7 +176,7 @@ impl<W, R> Cell<W, R> {
 
     fn why_not_admit(&self, bytes: usize, deadline_us: u64, now: Now) -> Option<Rejected> {
         let queue_is_full = self.queue.len() >= self.options.queue_commands_max
-            || self.queue_bytes + bytes > self.options.queue_bytes_max;
+            || self.queue.bytes() + bytes > self.options.queue_bytes_max;
         if self.stopping {
             Some(Rejected::Stopping)
         } else if deadline_us <= now.mono_us {
@@ -171,15 +197,9 @@ impl<W, R> Cell<W, R> {
 
     /// Turns away everything that is queued: the log has no room.
     pub fn reject_queue(&mut self, why: Rejected) {
-        while let Some(operation) = self.pop_queue() {
+        while let Some(operation) = self.queue.pop() {
             self.reject_operation(operation, why);
         }
-    }
-
-    fn pop_queue(&mut self) -> Option<Queued<W>> {
-        let operation = self.queue.pop_front()?;
-        self.queue_bytes -= operation.command.len();
-        Some(operation)
     }
 
     /// Turns away an operation and all who joined it.
@@ -187,7 +207,7 @@ impl<W, R> Cell<W, R> {
         if let Some(waiter) = operation.waiter {
             self.reject(waiter, why);
         }
-        let joined = operation.name.and_then(|name| self.inflight.remove(&name)).map(|inflight| inflight.joined);
+        let joined = operation.name.and_then(|name| self.land(name)).map(|inflight| inflight.joined);
         for join in joined.into_iter().flatten() {
             self.reject(join.waiter, why);
         }
@@ -223,7 +243,7 @@ impl<W, R> Cell<W, R> {
             if !self.encoder.is_empty() && self.encoder.bytes() + next.command.len() > self.options.entry_bytes_max {
                 break;
             }
-            let Some(mut operation) = self.pop_queue() else { break };
+            let Some(mut operation) = self.queue.pop() else { break };
             if !self.extend_deadline(&mut operation, now) {
                 self.refuse_late(operation, now);
                 continue;
@@ -275,35 +295,49 @@ impl<W, R> Cell<W, R> {
         let (Some(command), Some(name)) = (command, name) else { return };
         let fingerprint = Fingerprint::of(&command);
         let deadline_us = settles.iter().map(|join| join.waiter.deadline_us).max().unwrap_or(0);
-        self.inflight.insert(name, Inflight { fingerprint, is_settle: true, joined: settles });
-        self.queue_bytes += command.len();
-        self.queue.push_back(Queued { command, name: Some(name), waiter: None, received_us: now.mono_us, deadline_us });
+        let number = self.queue.next();
+        for join in &settles {
+            self.queue.expect_by(join.waiter.deadline_us, number);
+        }
+        self.inflight.insert(name, Inflight { number, fingerprint, is_settle: true, joined: settles });
+        let received_us = now.mono_us;
+        self.queue.push(Queued { command, number, name: Some(name), waiter: None, received_us, deadline_us });
     }
 
-    /// Answers those whose deadline has passed: what is queued has certainly not happened, what is being appended is
-    /// uncertain. Called while an append takes long.
+    /// Answers those whose deadline has passed, in the order of their deadlines: what is queued has certainly not happened, what
+    /// is being appended is uncertain. Called while an append takes long.
     pub fn expire(&mut self, now: Now) {
         self.wake_pending(now);
-        let mut kept = VecDeque::with_capacity(self.queue.len());
         let mut given_up = Vec::new();
-        while let Some(mut operation) = self.pop_queue() {
+        while let Some(number) = self.queue.pop_due(now.mono_us) {
+            self.expire_operation(number, now, &mut given_up);
+        }
+        self.queue.skip_empty();
+    }
+
+    /// In how many microseconds somebody's patience ends while an append is under way.
+    pub fn expiry_due_in_us(&self, now: Now) -> Option<u64> {
+        let due_us = self.queue.due_us().filter(|_| self.is_appending());
+        due_us.map(|due_us| due_us.saturating_sub(now.mono_us))
+    }
+
+    fn expire_operation(&mut self, number: u64, now: Now, given_up: &mut Vec<Waiter<W>>) {
+        if let Some(mut operation) = self.queue.take(number) {
             if !self.extend_deadline(&mut operation, now) {
                 self.refuse_late(operation, now);
-                continue;
+                return;
             }
             // Others still wait for it, so it may yet happen.
-            self.give_up(&mut operation, now, &mut given_up);
-            self.queue_bytes += operation.command.len();
-            kept.push_back(operation);
+            self.give_up(&mut operation, now, given_up);
+            self.queue.put_back(operation);
+        } else if let Some(mut batch) = self.appending.take() {
+            if let Ok(at) = batch.operations.binary_search_by_key(&number, |operation| operation.number) {
+                self.give_up(&mut batch.operations[at], now, given_up);
+            }
+            self.appending = Some(batch);
         }
-        self.queue = kept;
-        let mut appending = self.appending.take();
-        for operation in appending.iter_mut().flat_map(|batch| &mut batch.operations) {
-            self.give_up(operation, now, &mut given_up);
-        }
-        self.appending = appending;
         self.counters.uncertain += given_up.len() as u64;
-        self.replies.extend(given_up.into_iter().map(|waiter| (waiter.who, Reply::Uncertain)));
+        self.replies.extend(given_up.drain(..).map(|waiter| (waiter.who, Reply::Uncertain)));
     }
 
     /// Takes out those of an operation's waiters whose deadline has passed.
@@ -322,7 +356,7 @@ impl<W, R> Cell<W, R> {
         self.give_up_pending();
         let batches = self.appending.take().into_iter().chain(std::mem::take(&mut self.ready).into_iter().map(|r| r.1));
         for operation in batches.flat_map(|batch| batch.operations).collect::<Vec<_>>() {
-            let joined = operation.name.and_then(|name| self.inflight.remove(&name));
+            let joined = operation.name.and_then(|name| self.land(name));
             let joined = joined.into_iter().flat_map(|inflight| inflight.joined).map(|join| join.waiter);
             for waiter in operation.waiter.into_iter().chain(joined) {
                 self.counters.uncertain += 1;
@@ -402,6 +436,39 @@ mod tests {
         assert_eq!(cell.take_replies().collect::<Vec<_>>(), [(2, Reply::Uncertain)], "the other still waits");
         cell.expire(now(100));
         assert_eq!(cell.take_replies().collect::<Vec<_>>(), [(1, Reply::Rejected(Rejected::DeadlineExceeded))]);
+    }
+
+    #[test]
+    fn deadlines_pass_in_their_order_wherever_the_operation_is() {
+        let mut world = crate::testing::World::new(Options::default());
+        let submit = |world: &mut crate::testing::World, who: u64, key: &str, deadline_us| {
+            let write = Write { command: transfer(key), deadline_us, waits_for_end: true };
+            world.cell.submit(write, who, world.now()).unwrap();
+        };
+        for (who, key, deadline_us) in [(1, "a", 300), (2, "b", 100), (3, "a", 200)] {
+            submit(&mut world, who, key, deadline_us);
+        }
+        world.cell.take_batch(world.now()).expect("there is something to append");
+        for (who, key, deadline_us) in [(4, "c", 150), (5, "d", 400), (6, "e", 150), (7, "c", 350), (8, "f", 90)] {
+            submit(&mut world, who, key, deadline_us);
+        }
+        let (late, unknown) = (Reply::Rejected(Rejected::DeadlineExceeded), Reply::Uncertain);
+        let mut expected = [
+            (90, vec![(8, &late)]),
+            (149, vec![(2, &unknown)]),
+            // Who joined it still waits for what is asked for under `c`, and so it may yet happen.
+            (250, vec![(4, &unknown), (6, &late), (3, &unknown)]),
+            (350, vec![(1, &unknown), (7, &late)]),
+            (1_000, vec![(5, &late)]),
+        ];
+        for (now_us, answers) in &mut expected {
+            world.mono_us = *now_us;
+            world.cell.expire(world.now());
+            let found: Vec<_> = world.cell.take_replies().collect();
+            let answers: Vec<_> = answers.drain(..).map(|(who, reply)| (who, reply.clone())).collect();
+            assert_eq!(found, answers, "at {now_us}");
+        }
+        assert_eq!((world.cell.queue.len(), world.cell.queue.bytes(), world.cell.inflight.len()), (0, 0, 2));
     }
 
     #[test]

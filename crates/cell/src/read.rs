@@ -4,7 +4,7 @@
 //! there is: a linearizable read needs no further proof, a session read waits only for a position from elsewhere, and a
 //! read of the past finds the account's record at that position.
 
-use machine::{Archive, Body, Record, chain_link};
+use machine::{Archive, Body, PAGE_BYTES_MAX, Record, SagaRecord, chain_link};
 use words::{Position, Stamp};
 
 use crate::api::{Account, Answer, Found, Level, Operation, Query, Read, ReadError, ReadReply, UncertainCall};
@@ -13,15 +13,15 @@ use crate::clock::Now;
 use crate::fault::CellFault;
 use crate::history::{History, Walk};
 use crate::propose::operation_name;
+use crate::waiting::{Until, Waiting};
 
 /// How many attempts of an uncertain call are told, the newest.
 const TRIED_MAX: usize = 20;
 
-/// A read that waits for a position or for an operation.
-#[derive(Debug)]
-pub(crate) struct Waiting<R> {
-    read: Read,
-    who: R,
+/// What can be said of a read now.
+enum Judged {
+    Answer(ReadReply),
+    Wait { until: Until, deadline_us: u64 },
 }
 
 impl<W, R> Cell<W, R> {
@@ -30,29 +30,48 @@ impl<W, R> Cell<W, R> {
     /// # Errors
     /// [`CellFault`]: the cell must stop.
     pub fn read(&mut self, read: Read, who: R, now: Now) -> Result<Option<(R, ReadReply)>, CellFault> {
-        if let Some(reply) = self.try_read(&read, now)? {
-            return Ok(Some((who, reply)));
-        }
+        let (until, deadline_us) = match self.judge(&read, now)? {
+            Judged::Answer(reply) => return Ok(Some((who, reply))),
+            Judged::Wait { until, deadline_us } => (until, deadline_us),
+        };
         if self.waiting.len() >= self.options.waiting_reads_max {
             return Ok(Some((who, self.reply_of(Err(ReadError::Overloaded)))));
         }
-        self.waiting.push(Waiting { read, who });
+        self.waiting.add(Waiting { read, who }, until, deadline_us);
         Ok(None)
     }
 
-    /// Answers the reads whose position has come, whose operation is decided or whose time is over.
+    /// Answers the reads whose position has come, whose operation is decided, whose event is there or whose time is over.
+    /// Only these are looked at.
     ///
     /// # Errors
     /// [`CellFault`]: the cell must stop.
     pub fn wake_reads(&mut self, now: Now) -> Result<Vec<(R, ReadReply)>, CellFault> {
-        let mut woken = Vec::new();
-        for waiting in std::mem::take(&mut self.waiting) {
-            match self.try_read(&waiting.read, now)? {
-                Some(reply) => woken.push((waiting.who, reply)),
-                None => self.waiting.push(waiting),
+        let mut answered = Vec::new();
+        if self.waiting.is_empty() {
+            return Ok(answered);
+        }
+        self.waiting.wake_late(now.mono_us);
+        self.waiting.wake_applied(self.machine.position().index);
+        let machine = &self.machine;
+        if machine.next_ordinal() > self.events_seen {
+            self.events_seen = machine.next_ordinal();
+            self.waiting.wake_events(|until| match until {
+                Until::Event { topic, .. } => machine.topic_end(topic),
+                Until::Delivery { subscription, .. } => machine.subscription_end(subscription),
+                Until::Index(_) | Until::Landed(_) | Until::Ended(_) => 0,
+            });
+        }
+        if self.stopping {
+            self.waiting.wake_all();
+        }
+        while let Some((number, waiting)) = self.waiting.take_woken() {
+            match self.judge(&waiting.read, now)? {
+                Judged::Answer(reply) => answered.push((waiting.who, reply)),
+                Judged::Wait { until, deadline_us } => self.waiting.put(number, waiting, until, deadline_us),
             }
         }
-        Ok(woken)
+        Ok(answered)
     }
 
     /// Whether reads wait.
@@ -60,44 +79,59 @@ impl<W, R> Cell<W, R> {
         !self.waiting.is_empty()
     }
 
-    fn try_read(&self, read: &Read, now: Now) -> Result<Option<ReadReply>, CellFault> {
+    /// In how many microseconds the time of a read that waits is over.
+    pub fn reads_due_in_us(&self, now: Now) -> Option<u64> {
+        self.waiting.due_us().map(|due_us| due_us.saturating_sub(now.mono_us))
+    }
+
+    fn judge(&self, read: &Read, now: Now) -> Result<Judged, CellFault> {
         let applied = self.machine.position();
         let wanted = match read.level {
             Level::Session(position) | Level::At(position) => position,
             Level::Linearizable | Level::Bounded { .. } | Level::Eventual => Position::START,
         };
         if wanted.index > applied.index {
-            let is_over = read.deadline_us <= now.mono_us;
+            if read.deadline_us > now.mono_us && !self.stopping {
+                return Ok(Judged::Wait { until: Until::Index(wanted.index), deadline_us: read.deadline_us });
+            }
             let late = if self.stopping { ReadError::Stopping } else { ReadError::Unavailable { applied } };
-            return Ok((is_over || self.stopping).then(|| self.reply_of(Err(late))));
+            return Ok(Judged::Answer(self.reply_of(Err(late))));
         }
         if let Query::Operation { principal, key, wait_until_us: Some(until_us) } = &read.query {
-            let is_in_flight = self.inflight.contains_key(&operation_name(self.hash_seed, principal, key));
-            let has_time = now.mono_us < (*until_us).min(read.deadline_us) && !self.stopping;
-            if has_time && (is_in_flight || self.is_pending(principal, key)?) {
-                return Ok(None);
+            let deadline_us = (*until_us).min(read.deadline_us);
+            if deadline_us > now.mono_us
+                && !self.stopping
+                && let Some(until) = self.why_undecided(principal, key)?
+            {
+                return Ok(Judged::Wait { until, deadline_us });
             }
         }
         if let Query::Sagas(query) = &read.query
             && let Some((run, until_us)) = query.waits()
         {
-            let has_time = now.mono_us < until_us.min(read.deadline_us) && !self.stopping;
-            if has_time && self.is_run_open(run) {
-                return Ok(None);
+            let deadline_us = until_us.min(read.deadline_us);
+            if deadline_us > now.mono_us
+                && !self.stopping
+                && let Some(run) = self.open_run(run)
+            {
+                return Ok(Judged::Wait { until: Until::Ended(run), deadline_us });
             }
         }
         let found = self.find(read)?;
-        if let (Query::Topics(query), Ok(Found::Topics(topics))) = (&read.query, &found) {
-            let until_us = query.wait_until_us().map_or(0, |until_us| until_us.min(read.deadline_us));
-            if topics.is_nothing_yet() && now.mono_us < until_us && !self.stopping {
-                return Ok(None);
+        if let (Query::Topics(query), Ok(Found::Topics(topics))) = (&read.query, &found)
+            && let Some(next) = topics.nothing_before()
+            && let Some((wait_until_us, until)) = query.until(next)
+        {
+            let deadline_us = wait_until_us.min(read.deadline_us);
+            if deadline_us > now.mono_us && !self.stopping {
+                return Ok(Judged::Wait { until, deadline_us });
             }
         }
         let mut reply = self.reply_of(found);
         if let Level::At(position) = read.level {
             reply.position = position;
         }
-        Ok(Some(reply))
+        Ok(Judged::Answer(reply))
     }
 
     fn reply_of(&self, found: Result<Found, ReadError>) -> ReadReply {
@@ -126,21 +160,51 @@ impl<W, R> Cell<W, R> {
             },
             Query::Operation { principal, key, .. } => self.operation(principal, key),
             Query::Uncertain { after, limit } => {
-                let views = self.machine.uncertain(*after, *limit);
-                let calls = views.into_iter().map(|view| self.uncertain_call(view)).collect::<Result<_, _>>()?;
-                Ok(Ok(Found::Uncertain(calls)))
+                let (calls, next) = self.uncertain(*after, *limit)?;
+                Ok(Ok(Found::Uncertain { calls, next }))
             }
             Query::Topics(query) => Ok(self.find_in_topics(query)?.map(Found::Topics)),
             Query::Sagas(query) => Ok(self.find_in_sagas(query)?.map(Found::Sagas)),
         }
     }
 
-    fn is_pending(&self, principal: &str, key: &str) -> Result<bool, CellFault> {
+    /// What a key that is not decided waits for; `None` if it is decided, or nobody has asked under it.
+    fn why_undecided(&self, principal: &str, key: &str) -> Result<Option<Until>, CellFault> {
+        let name = operation_name(self.hash_seed, principal, key);
+        if self.inflight.contains_key(&name) {
+            return Ok(Some(Until::Landed(name)));
+        }
         let found = self.machine.find_operation(principal, key, self.machine.stamp(), &self.archive)?;
-        let Some(ordinal) = found else { return Ok(false) };
-        let mut answer = Answer::default();
-        self.collect(ordinal, true, &mut answer)?;
-        Ok(answer.is_pending()?)
+        let Some(ordinal) = found else { return Ok(None) };
+        let mut until = Ok(None);
+        self.archive.read(ordinal, &mut |bytes| {
+            until = Record::decode(bytes).map(|record| match record.body {
+                Body::Saga(SagaRecord::Restarted { run, .. }) => Some(Until::Ended(run)),
+                body => body.is_pending().then_some(Until::Ended(ordinal)),
+            });
+        })?;
+        Ok(until?)
+    }
+
+    /// A page of uncertain calls, and after which the next one begins.
+    #[allow(clippy::type_complexity, reason = "a page and its cursor, used once")]
+    fn uncertain(
+        &self,
+        after: (Stamp, u64),
+        limit: usize,
+    ) -> Result<(Vec<UncertainCall>, Option<(Stamp, u64)>), CellFault> {
+        let (mut calls, mut bytes, mut last) = (Vec::new(), 0, after);
+        // Each has been uncertain since some stamp, or it would not be listed.
+        for view in self.machine.uncertain(after, limit.saturating_add(1)) {
+            if calls.len() == limit || bytes >= PAGE_BYTES_MAX {
+                return Ok((calls, Some(last)));
+            }
+            last = (view.uncertain_since.unwrap_or_default(), view.call);
+            let call = self.uncertain_call(view)?;
+            bytes += call.accepted.len() + call.tried.iter().map(Vec::len).sum::<usize>();
+            calls.push(call);
+        }
+        Ok((calls, None))
     }
 
     /// A call with its newest attempts.
@@ -171,11 +235,25 @@ impl<W, R> Cell<W, R> {
         };
         let mut answer = Answer::default();
         self.collect(ordinal, true, &mut answer)?;
-        let stamp = answer.first().map(|part| part.record()).transpose()?.flatten().map(|record| record.stamp);
-        let expires_at = self.key_expires(stamp.unwrap_or_default());
+        let record = answer.first().map(|part| part.record()).transpose()?.flatten();
+        let expires_at = self.key_expires(record.map(|record| record.stamp).unwrap_or_default());
+        let received_at = record.map(|record| self.received(&record)).transpose()?.unwrap_or_default();
         let note = self.notes.get(&operation_name(self.hash_seed, principal, key)).copied().unwrap_or_default();
         let (replays, joins) = (u64::from(note.replays), u64::from(note.joins));
-        Ok(Ok(Found::Operation(Operation { answer, replays, joins, expires_at })))
+        Ok(Ok(Found::Operation(Operation { answer, replays, joins, received_at, expires_at })))
+    }
+
+    /// When the request came in whose answer the record is. What was accepted first came in before its acceptance.
+    fn received(&self, record: &Record<'_>) -> Result<Stamp, CellFault> {
+        let began = match record.body {
+            Body::CallEnded(ended) => Some(ended.call),
+            Body::Saga(SagaRecord::Ended { run, .. } | SagaRecord::Restarted { run, .. }) => Some(run),
+            _ => None,
+        };
+        let Some(began) = began else { return Ok(received_at(record)) };
+        let mut received = Ok(Stamp::ZERO);
+        self.archive.read(began, &mut |bytes| received = Record::decode(bytes).map(|record| received_at(&record)))?;
+        Ok(received?)
     }
 
     fn history(
@@ -187,19 +265,20 @@ impl<W, R> Cell<W, R> {
         limit: usize,
     ) -> Result<Result<Found, ReadError>, CellFault> {
         let Some(account) = self.machine.account(id) else { return Ok(Err(ReadError::AccountNotFound)) };
-        let mut start = account.head;
+        let mut start = Some(account.head);
         if let Some(to) = to {
             // The first record stamped at or after `to` bounds where the walk may begin.
             let bound = self.first_ordinal(|record| record.stamp >= to)?;
-            start = self.newest_before(id, start, bound)?;
+            start = self.newest_before(id, account.head, bound)?;
         }
-        let start = match before {
+        if let Some(ordinal) = before {
             // A cursor is a place in this account's chain; one that is not is no cursor of ours.
-            Some(ordinal) if !self.is_history_of(id, ordinal)? => return Ok(Err(ReadError::NotRetained)),
-            Some(ordinal) => start.min(ordinal),
-            None => start,
-        };
-        let walk = Walk { account: id.to_owned(), at: Some(start), from, to, left: limit };
+            if !self.is_history_of(id, ordinal)? {
+                return Ok(Err(ReadError::NotRetained));
+            }
+            start = start.map(|start| start.min(ordinal));
+        }
+        let walk = Walk::new(id, start, from..to, limit);
         Ok(Ok(Found::History(History::start(walk, &self.archive)?)))
     }
 
@@ -214,25 +293,28 @@ impl<W, R> Cell<W, R> {
         Ok(is_history)
     }
 
-    /// A record of the account's history from which the newest one below `bound` is not far back, found through the
-    /// archive's indexes; the account's newest of all where they know nothing.
-    fn newest_before(&self, id: &str, head: u64, bound: u64) -> Result<u64, CellFault> {
-        if head < bound || bound == 0 {
-            return Ok(head);
+    /// The newest record of the account's history below `bound`, found through the archive's indexes; `None` if there is none:
+    /// the account was opened later.
+    fn newest_before(&self, id: &str, head: u64, bound: u64) -> Result<Option<u64>, CellFault> {
+        if head < bound {
+            return Ok(Some(head));
         }
+        let Some(newest) = bound.checked_sub(1) else { return Ok(None) };
         let name = self.machine.hash_account(id);
-        let in_memory = self.archive.newest_touched_in_memory(name, bound - 1);
-        let found = match in_memory {
+        let mut is_shared = false;
+        let found = match self.archive.newest_touched_in_memory(name, newest) {
             Some(ordinal) => Some(ordinal),
-            None => self.archive.view().newest_touched_at_or_before(name, bound - 1, &mut |_, bytes| {
-                Record::decode(bytes).ok().and_then(|record| chain_link(&record, id)).and_then(|link| link.previous)
+            None => self.archive.view().newest_touched_at_or_before(name, newest, &mut |_, bytes| {
+                let link = Record::decode(bytes).ok().and_then(|record| chain_link(&record, id));
+                is_shared |= link.is_none();
+                link.and_then(|link| link.previous)
             })?,
         };
-        // Another account may share the hash: then the long way.
-        match found {
-            Some(ordinal) if self.is_history_of(id, ordinal)? => Ok(ordinal),
-            _ => Ok(head),
+        if let Some(ordinal) = found {
+            is_shared |= !self.is_history_of(id, ordinal)?;
         }
+        // Another account shares the hash, which no input can bring about: then the long way.
+        Ok(if is_shared { Some(head) } else { found })
     }
 
     /// The account as it stood after the entry at `position`: its newest record at or before it says so.
@@ -242,10 +324,11 @@ impl<W, R> Cell<W, R> {
             return Ok(Err(ReadError::NotRetained));
         }
         let bound = self.first_ordinal(|record| record.position.index > position.index)?;
-        let start = self.newest_before(id, account.head, bound)?;
-        let Some(after) = machine::account_at(&self.archive, id, start, position)? else {
-            return Ok(Err(ReadError::AccountNotFound));
+        let after = match self.newest_before(id, account.head, bound)? {
+            Some(start) => machine::account_at(&self.archive, id, start, position)?,
+            None => None,
         };
+        let Some(after) = after else { return Ok(Err(ReadError::AccountNotFound)) };
         let (balance, held, version) = (after.balance, after.held, after.version);
         Ok(Ok(Found::Account(Account { balance, held, version, ..account_of(&account) })))
     }
@@ -268,6 +351,10 @@ impl<W, R> Cell<W, R> {
     }
 }
 
+fn received_at(record: &Record<'_>) -> Stamp {
+    record.stamp.minus_micros(u64::from(record.waited_us))
+}
+
 fn account_of(view: &machine::AccountView<'_>) -> Account {
     Account {
         id: view.id.to_owned(),
@@ -280,3 +367,6 @@ fn account_of(view: &machine::AccountView<'_>) -> Account {
         version: view.version,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,9 +204,9 @@ impl<W, R> Cell<W, R> {
         })
     }
 
-    /// Whether that run is open.
-    pub(crate) fn is_run_open(&self, id: TransferId) -> bool {
-        self.machine.run_number(id).is_some_and(|run| self.machine.run(run).is_some())
+    /// The number of that run, if it is open.
+    pub(crate) fn open_run(&self, id: TransferId) -> Option<u64> {
+        self.machine.run_number(id).filter(|run| self.machine.run(*run).is_some())
     }
 
     /// What strangers call the run that is pending under a record; `None` if that is no run.

@@ -1,10 +1,11 @@
 //! Reads of topics and subscriptions, and what the outbox is to deliver.
 
-use machine::{Archive, Deliveries, SubscriptionView, TopicPage, TopicView};
+use machine::{Archive, Deliveries, PAGE_BYTES_MAX, SubscriptionView, TopicPage, TopicView};
 
 use crate::api::ReadError;
 use crate::cell::Cell;
 use crate::fault::CellFault;
+use crate::waiting::Until;
 
 /// What is asked of topics and subscriptions.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,8 +80,13 @@ pub enum TopicFound {
     Topics(Vec<TopicView>),
     /// Subscriptions.
     Subscriptions(Vec<SubscriptionView>),
-    /// Dead letters.
-    DeadLetters(Vec<DeadLetter>),
+    /// A page of dead letters.
+    DeadLetters {
+        /// By offset.
+        letters: Vec<DeadLetter>,
+        /// The offset at which the next page begins.
+        next: Option<u64>,
+    },
     /// What is to be delivered; `None` if the subscription is gone, rests, or is fetched.
     Deliveries(Option<Box<Deliveries>>),
 }
@@ -97,19 +103,27 @@ pub struct DeadLetter {
 }
 
 impl TopicQuery {
-    /// Until when to wait if nothing is there.
-    pub(crate) const fn wait_until_us(&self) -> Option<u64> {
+    /// Until when to wait where there is nothing below the offset `next`, and what for.
+    pub(crate) fn until(&self, next: u64) -> Option<(u64, Until)> {
         match self {
-            Self::Events { wait_until_us, .. } | Self::Fetch { wait_until_us, .. } => *wait_until_us,
+            Self::Events { topic, wait_until_us, .. } => {
+                Some(((*wait_until_us)?, Until::Event { topic: topic.as_str().into(), from: next }))
+            }
+            Self::Fetch { name, wait_until_us, .. } => {
+                Some(((*wait_until_us)?, Until::Delivery { subscription: name.as_str().into(), from: next }))
+            }
             _ => None,
         }
     }
 }
 
 impl TopicFound {
-    /// Whether nothing was found, and something may come.
-    pub(crate) const fn is_nothing_yet(&self) -> bool {
-        matches!(self, Self::Events(page) if page.events.is_empty() && page.is_end)
+    /// Where nothing was found and something may come: the offset that all was looked at below.
+    pub(crate) const fn nothing_before(&self) -> Option<u64> {
+        match self {
+            Self::Events(page) if page.events.is_empty() && page.is_end => Some(page.next),
+            _ => None,
+        }
     }
 }
 
@@ -133,18 +147,31 @@ impl<W, R> Cell<W, R> {
                 let page = machine.fetch(archive, name, *from, *limit)?;
                 page.map(TopicFound::Events).ok_or(ReadError::SubscriptionNotFound)
             }
-            TopicQuery::DeadLetters { name, from, limit } => match machine.dead_letters(name, *from, *limit) {
-                None => Err(ReadError::SubscriptionNotFound),
-                Some(letters) => {
-                    let letters = letters.into_iter().map(|(offset, why)| self.dead_letter(offset, why));
-                    Ok(TopicFound::DeadLetters(letters.collect::<Result<_, _>>()?))
-                }
-            },
+            TopicQuery::DeadLetters { name, from, limit } => {
+                let letters = machine.dead_letters(name, *from, limit.saturating_add(1));
+                return letters
+                    .map(|letters| self.dead_letters(&letters, *limit))
+                    .transpose()
+                    .map(|found| found.ok_or(ReadError::SubscriptionNotFound));
+            }
             TopicQuery::Deliveries { subscription, from, limit } => {
                 let deliveries = machine.next_deliveries(archive, *subscription, *from, *limit)?;
                 Ok(TopicFound::Deliveries(deliveries.map(Box::new)))
             }
         })
+    }
+
+    fn dead_letters(&self, places: &[(u64, u64)], limit: usize) -> Result<TopicFound, CellFault> {
+        let (mut letters, mut bytes) = (Vec::new(), 0);
+        for (offset, why) in places {
+            if letters.len() == limit || bytes >= PAGE_BYTES_MAX {
+                return Ok(TopicFound::DeadLetters { letters, next: Some(*offset) });
+            }
+            let letter = self.dead_letter(*offset, *why)?;
+            bytes += letter.why.len() + letter.event.len();
+            letters.push(letter);
+        }
+        Ok(TopicFound::DeadLetters { letters, next: None })
     }
 
     fn dead_letter(&self, offset: u64, why: u64) -> Result<DeadLetter, CellFault> {

@@ -50,8 +50,8 @@ impl World {
         let query = Query::Uncertain { after: (Stamp::ZERO, 0), limit: 20 };
         let read = Read { level: Level::Eventual, deadline_us: now.mono_us, query };
         let (_, reply) = node.cell.read(read, 0, now).ok()??;
-        let Ok(Found::Uncertain(listed)) = reply.found else { return None };
-        let mut escalated = listed.iter().filter(|call| call.view.is_escalated);
+        let Ok(Found::Uncertain { calls, .. }) = reply.found else { return None };
+        let mut escalated = calls.iter().filter(|call| call.view.is_escalated);
         escalated.next().map(|call| call.view.call)
     }
 

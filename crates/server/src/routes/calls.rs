@@ -22,9 +22,8 @@ pub(super) async fn uncertain(call: &Call, head: &Parts) -> Result<Answered, Pro
     let reply = call.app.read(fresh.level, fresh.deadline_us, query).await?;
     let now = call.app.cell.status().stamp;
     answer(call, reply, "", |found| {
-        let Found::Uncertain(calls) = found else { return Err(internal("another kind of thing was found")) };
-        let last = calls.last().filter(|_| calls.len() == limit);
-        let next = last.and_then(|last| Some(UncertainQuery::cursor((last.view.uncertain_since?, last.view.call))));
+        let Found::Uncertain { calls, next } = found else { return Err(internal("another kind of thing was found")) };
+        let next = next.map(UncertainQuery::cursor);
         let shown = calls.iter().map(Shown::of).collect::<Result<Vec<_>, _>>().map_err(internal)?;
         let mut out = Vec::with_capacity(64 + shown.len() * 512);
         write_uncertain_page(&mut out, shown, next.as_deref(), |out, shown| shown.write(out, now));

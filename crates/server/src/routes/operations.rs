@@ -105,7 +105,7 @@ pub(crate) fn with_operation<T>(
     operation: &cell::Operation,
     show: impl FnOnce(&Operation<'_>) -> T,
 ) -> Result<T, Problem> {
-    let cell::Operation { answer, replays, joins, expires_at, .. } = operation;
+    let cell::Operation { answer, replays, joins, received_at, expires_at, .. } = operation;
     let Some(cell::Part::Record { bytes, .. }) = answer.first() else {
         return Err(internal("an operation without a record"));
     };
@@ -119,7 +119,7 @@ pub(crate) fn with_operation<T>(
         status: first.status,
         body: if is_decided { &first.body } else { b"" },
         position: Some((call.app.cell.cell(), record.position)),
-        received: Some(record.stamp.minus_micros(u64::from(record.waited_us))),
+        received: Some(*received_at),
         decided: is_decided.then_some(record.stamp),
         expires: is_decided.then_some(*expires_at),
         replays: *replays,

@@ -177,8 +177,7 @@ async fn dead_letters(call: &Call, name: String, head: &Parts) -> Result<Answere
     let LettersQuery { limit, from } = LettersQuery::parse(head.uri.query().unwrap_or(""))?;
     let reply = ask(call, head, TopicQuery::DeadLetters { name: name.clone(), from, limit }).await?;
     answer_found(call, reply, &name, |found| {
-        let TopicFound::DeadLetters(letters) = found else { return None };
-        let next = letters.last().filter(|_| letters.len() == limit).map(|letter| letter.offset + 1);
+        let TopicFound::DeadLetters { letters, next } = found else { return None };
         let shown =
             letters.iter().map(|letter| DeadLetter { offset: letter.offset, why: &letter.why, event: &letter.event });
         Some(written(|out| write_dead_letters(out, call.app.cell.cell(), shown, next)))
