@@ -132,22 +132,20 @@ fn a_hold_expires_by_itself() {
     open_account(&cell, "world", None);
     open_account(&cell, "alice", Some(0));
     let held = Order { hold_ms: Some(30), ..order("world", "alice", 5) };
-    write(&cell, command("h", &Op::Transfer(held)));
-    let before = cell.status();
-    assert_eq!(before.holds, 1);
-    let next = Position { epoch: before.position.epoch, index: before.position.index + 1 };
+    let held_at = position_of(&write(&cell, command("h", &Op::Transfer(held))));
+    assert_eq!(read_held(&cell, Level::At(held_at)), Ok(5));
+    let next = Position { index: held_at.index + 1, ..held_at };
     // Nothing else happens: the entry that is waited for is the expiry's own.
-    let waited = read_session(&cell, next);
-    assert_eq!(waited, Ok(0));
+    assert_eq!(read_held(&cell, Level::Session(next)), Ok(0));
     assert_eq!(cell.status().holds, 0);
     stopper.stop();
 }
 
-fn read_session(cell: &CellHandle, position: Position) -> Result<i128, ReadError> {
+fn read_held(cell: &CellHandle, level: Level) -> Result<i128, ReadError> {
     let (reply, answer) = channel();
     let deadline_us = cell.now_us() + 10 * SECOND_US;
     let query = Query::Account { id: "world".to_owned() };
-    let read = Read { level: Level::Session(position), deadline_us, query };
+    let read = Read { level, deadline_us, query };
     cell.read(read, move |r| reply.send(r).expect("the test waits"));
     match answer.recv().expect("the cell answers").found? {
         Found::Account(account) => Ok(account.held),
