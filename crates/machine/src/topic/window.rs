@@ -35,8 +35,8 @@ pub struct DeliveryWindow {
     queues: BTreeMap<Box<str>, BTreeSet<u64>>,
     /// What came of attempts and is not confirmed to be in the log.
     results: BTreeMap<u64, Unconfirmed>,
-    /// The results in the report that is on its way.
-    reported: Option<Vec<u64>>,
+    /// What is below and the results, in the report that is on its way.
+    reported: Option<(u64, Vec<u64>)>,
 }
 
 /// What to ask [`Machine::next_deliveries`] for.
@@ -217,15 +217,17 @@ impl DeliveryWindow {
         }
         let (done, missed) = (Offsets::new(&done), Misses::new(&missed));
         Report { subscription: self.subscription, generation: self.generation, below, done, missed }.push(out);
-        self.reported = Some(self.results.keys().copied().collect());
+        self.reported = Some((below, self.results.keys().copied().collect()));
         true
     }
 
     /// The report is in the log, or (`applied` is false) certainly is not, or nobody knows: then it is sent again.
     pub fn confirm(&mut self, applied: bool) {
-        let Some(reported) = self.reported.take() else { return };
+        let Some((below, reported)) = self.reported.take() else { return };
         self.round += 1;
         if applied {
+            // Else what was passed over would be told over and over.
+            self.next = self.next.max(below);
             for offset in reported {
                 self.results.remove(&offset);
             }
@@ -331,6 +333,18 @@ mod tests {
         window.finish(1, 3, AttemptEnd::Done);
         assert_eq!(started(&mut window), [0]);
         assert_eq!(reported(&mut window), (5, vec![1, 3], vec![]), "what is parked holds nothing back");
+    }
+
+    #[test]
+    fn what_was_passed_over_is_told_once() {
+        let mut window = DeliveryWindow::new(1, 9);
+        window.take(window.ask(), deliveries(&[], &[], 0));
+        window.take(window.ask(), deliveries(&[], &[], REPORT_BELOW_MIN));
+        assert_eq!(reported(&mut window), (REPORT_BELOW_MIN, vec![], vec![]));
+        window.confirm(false);
+        assert_eq!(reported(&mut window), (REPORT_BELOW_MIN, vec![], vec![]), "sent again");
+        window.confirm(true);
+        assert!(!window.report(&mut Vec::new()), "there is nothing new");
     }
 
     #[test]
