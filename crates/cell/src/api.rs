@@ -414,6 +414,13 @@ impl Answer {
         Ok(record.is_some_and(|record| record.body.is_pending()))
     }
 
+    /// The record under which what is pending was accepted first, the answer's own being `ordinal`: what its end names.
+    /// `None` if it is not pending.
+    pub(crate) fn pending_since(&self, ordinal: u64) -> Result<Option<u64>, Corrupt> {
+        let record = self.first().map(|part| part.record()).transpose()?.flatten();
+        Ok(record.and_then(|record| record.body.pending_since(ordinal)))
+    }
+
     pub(crate) fn push_record(&mut self, bytes: &[u8], ordinal: u64, replayed: bool) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);

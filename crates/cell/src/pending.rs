@@ -104,3 +104,144 @@ impl<W, R> Cell<W, R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use archive::DiskArchive;
+    use disk::SimDisk;
+    use machine::{
+        Ask, CallOrder, Control, Doubt, Finding, Machine, Op, Plan, PlannedStep, SagaOp, StepFound, StepKind,
+        StepReport, Tried, WayOut, encode_head,
+    };
+    use words::{Position, Stamp};
+
+    use super::*;
+    use crate::api::Write;
+    use crate::options::Options;
+    use crate::work::Work;
+
+    struct Small {
+        cell: Cell<u64, ()>,
+        now_us: u64,
+    }
+
+    impl Small {
+        fn new() -> Self {
+            let options = Options::default();
+            let machine = Machine::new(&options.cell, 1);
+            let archive = DiskArchive::open(Arc::new(SimDisk::new()), 0, archive::Options::default()).unwrap();
+            let mut small = Self { cell: Cell::new(options, machine, archive, now(0)), now_us: 0 };
+            let claim = small.cell.claim(now(0));
+            small.append(claim);
+            small
+        }
+
+        fn append(&mut self, entry: Vec<u8>) {
+            let position = Position { epoch: self.cell.epoch(), index: self.cell.tail().index + 1 };
+            self.cell.appended(position, entry);
+            while self.cell.apply_next().unwrap() {}
+        }
+
+        /// Lets time pass, and does what is due then.
+        fn pass(&mut self, us: u64) {
+            self.now_us += us;
+            while let Some(entry) = self.cell.take_batch(now(self.now_us)) {
+                self.append(entry);
+            }
+            self.cell.wake_pending(now(self.now_us));
+        }
+
+        fn write(&mut self, who: u64, key: &str, op: &Op<'_>) {
+            let mut command = Vec::new();
+            encode_head(&mut command, Stamp::ZERO, "", key);
+            op.encode(&mut command);
+            let write = Write { command, deadline_us: self.now_us + 3_600_000_000, waits_for_end: true };
+            self.cell.submit(write, who, now(self.now_us)).unwrap();
+            self.pass(1);
+        }
+
+        /// Brings back what came of the newest attempt at a call.
+        fn tried(&mut self, finding: Finding) {
+            let work: Vec<Work> = self.cell.take_work().collect();
+            let Some(Work::Try { call, attempt, .. }) = work.last() else { panic!("no call is tried: {work:?}") };
+            let tried = Tried {
+                call: *call,
+                attempt: *attempt,
+                finding,
+                evidence: "seen",
+                tries: 1,
+                status: 0,
+                content_type: "",
+                body: b"",
+                is_cut: false,
+                retry_after_ms: 0,
+            };
+            self.write(0, "", &Op::Tried(tried));
+        }
+
+        /// Who was answered with an end, and who was not.
+        fn answered(&mut self) -> Vec<(u64, bool)> {
+            let replies = self.cell.take_replies().filter(|(who, _)| *who > 0);
+            replies.map(|(who, reply)| (who, matches!(reply, Reply::Decided(_)))).collect()
+        }
+    }
+
+    fn now(mono_us: u64) -> Now {
+        Now { mono_us, wall_us: 1_700_000_000_000_000 + mono_us }
+    }
+
+    fn call() -> Op<'static> {
+        Op::Call(CallOrder {
+            method: "POST",
+            url: "http://127.0.0.1:1/",
+            headers: "",
+            body: b"",
+            deadline_ms: 1_000,
+            tries_max: 1,
+            persistent: false,
+            doubt: Doubt::Escalate,
+            probe: "",
+            compensation: "",
+            uncertain_ms_max: 60_000,
+            way_out: WayOut::Escalate,
+        })
+    }
+
+    /// Whoever asks for a run after it was restarted waits for its end, in whichever way they come to wait.
+    #[test]
+    fn whoever_waits_for_a_restarted_run_is_answered() {
+        let step = PlannedStep {
+            id: "a".into(),
+            kind: StepKind::Call,
+            after: Vec::new(),
+            timeout_ms: 1_000,
+            attempts_max: 1,
+            pivot: false,
+            compensation: None,
+        };
+        let mut plan = Vec::new();
+        Plan { deadline_ms: 3_600_000, has_output: false, steps: vec![step] }.encode(&mut plan);
+        let mut small = Small::new();
+        small.write(1, "d", &Op::Saga(SagaOp::Define { name: "pay", plan: &plan, document: "{}" }));
+        let start = Op::Saga(SagaOp::Start { saga: "pay", input: "{}", delay_ms: 0, deadline_ms: None });
+        small.write(2, "r", &start);
+        let evaluate = small.cell.take_work().next();
+        let Some(Work::Evaluate(asked)) = evaluate else { panic!("not asked: {evaluate:?}") };
+        let (run, step, attempt) = (asked.run, asked.step, asked.attempt);
+        let mut bytes = Vec::new();
+        call().encode(&mut bytes);
+        let report = StepReport { run, step, attempt, ask: Ask::Act, found: StepFound::Do(&bytes) };
+        small.write(0, "", &Op::Saga(SagaOp::Step(report)));
+        small.tried(Finding::Uncertain);
+        assert_eq!(small.answered(), [(1, true), (2, true)], "it is escalated");
+        small.write(3, "s", &Op::Saga(SagaOp::Control { run, control: Control::Restart { step: 0 } }));
+        small.write(4, "r", &start);
+        small.write(5, "r", &Op::Settle);
+        assert_eq!(small.answered(), [(3, true)], "it goes on");
+        small.pass(1);
+        small.tried(Finding::Committed);
+        assert_eq!(small.answered(), [(4, true), (5, true)]);
+    }
+}

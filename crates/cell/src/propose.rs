@@ -134,11 +134,11 @@ impl<W, R> Cell<W, R> {
         let Some(ordinal) = found else { return Ok(Some(waiter)) };
         let is_settle = matches!(command.op, Op::Settle);
         let (answer, position) = self.replay(ordinal, (!is_settle).then_some(fingerprint), command.key)?;
-        if answer.is_pending()? {
+        if let Some(began) = answer.pending_since(ordinal)? {
             self.counters.joins += 1;
             self.note(name).joins += 1;
             let asks = if is_settle { Asks::Settle } else { Asks::Same };
-            self.wait_for_end(ordinal, None, vec![Joined { waiter, asks }]);
+            self.wait_for_end(began, None, vec![Joined { waiter, asks }]);
             return Ok(None);
         }
         // A refusal to use the key for something else is not the first answer.

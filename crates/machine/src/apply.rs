@@ -139,6 +139,7 @@ impl Machine {
 impl<A: Archive> Turn<'_, A> {
     fn entry(&mut self, entry: &Entry<'_>, out: &mut Applied) -> Result<(), ApplyError> {
         let first = self.machine.books.next_ordinal;
+        self.scratch.forgets_left = topic::CHUNKS_FORGOTTEN_PER_ENTRY_MAX;
         out.expired = timer::fire(self)?;
         saga::notify(self)?;
         let mut fenced = None;

@@ -8,6 +8,7 @@
 //! the performer is lost, and goes on from there as from any attempt without an answer.
 
 pub(crate) mod accept;
+pub(crate) mod again;
 pub(crate) mod due;
 pub(crate) mod end;
 mod next;

@@ -313,6 +313,16 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// The record under which what is pending was accepted first, which its end names; this one is `ordinal`. `None` if it
+    /// is not pending.
+    pub const fn pending_since(&self, ordinal: u64) -> Option<u64> {
+        match self {
+            Self::Saga(SagaRecord::Restarted { run, .. }) => Some(*run),
+            _ if self.is_pending() => Some(ordinal),
+            _ => None,
+        }
+    }
+
     const fn kind(&self) -> u8 {
         match self {
             Self::Claimed { .. } => kind::CLAIMED,

@@ -42,6 +42,8 @@ pub(crate) struct Scratch {
     /// The subscriptions that the outbox is to look at after this entry.
     pub(crate) woken: BTreeSet<u64>,
     pub(crate) notices: Vec<Notice>,
+    /// How many chunks of topics may still be forgotten in this entry.
+    pub(crate) forgets_left: u32,
 }
 
 impl<'a> By<'a> {
@@ -87,7 +89,7 @@ impl<A: Archive> Turn<'_, A> {
     fn decide<'a>(&mut self, by: &By<'a>, op: &Op<'a>) -> Result<Verdict, Stop<'a>> {
         match standing(self, by)? {
             Standing::Decided(ordinal) => return Ok(Verdict::Replayed { ordinal }),
-            Standing::Pending(ordinal) => return Ok(Verdict::Pending { ordinal }),
+            Standing::Pending(ordinal) => return self.pending(ordinal),
             Standing::New => {}
         }
         let ordinal = match *op {
@@ -129,7 +131,7 @@ impl<A: Archive> Turn<'_, A> {
     /// its operation, which will never run again: to bar it would be to say that it never did.
     fn settle<'a>(&mut self, by: &By<'a>) -> Result<Verdict, Stop<'a>> {
         match decided(self, by)? {
-            Some((ordinal, decision)) if decision.is_pending => return Ok(Verdict::Pending { ordinal }),
+            Some((ordinal, decision)) if decision.is_pending => return self.pending(ordinal),
             Some((ordinal, _)) => return Ok(Verdict::Replayed { ordinal }),
             None => {}
         }
@@ -137,6 +139,15 @@ impl<A: Archive> Turn<'_, A> {
         let by = By { fingerprint: Fingerprint::from_bytes([0; 16]), ..*by };
         let marks = Marks { operation: Some(by.name), ..Marks::default() };
         Ok(Verdict::Decided { ordinal: self.write(&by, Body::Barred, marks) })
+    }
+
+    /// The verdict of what the record `ordinal` says is pending. A run that was restarted is still the one that was started.
+    fn pending<'a>(&self, ordinal: u64) -> Result<Verdict, Stop<'a>> {
+        let mut since = Ok(None);
+        self.archive.read(ordinal, &mut |bytes| {
+            since = Record::decode(bytes).map(|record| record.body.pending_since(ordinal));
+        })?;
+        Ok(Verdict::Pending { ordinal: since?.unwrap_or(ordinal) })
     }
 
     /// The verdict of what was decided; a refusal that is remembered is written down under the key it was asked under.

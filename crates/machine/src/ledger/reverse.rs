@@ -17,17 +17,11 @@ pub(crate) fn decide<'a, A: Archive>(
     id: TransferId,
     amount: Option<Amount>,
 ) -> Result<u64, Stop<'a>> {
-    let made = original::read(turn.archive, turn.machine.cell_tag, id, &mut turn.scratch.original)?;
-    let made = made.ok_or_else(|| Denial::of_transfer(Code::TransferNotFound, id, 0, 0))?;
+    let Some(Left { made, reversed, units: left }) = left(turn, id)? else {
+        return Err(Denial::of_transfer(Code::TransferNotFound, id, 0, 0).into());
+    };
     let was = original::decode(&turn.scratch.original)?;
     let machine = &mut *turn.machine;
-    let posted = match was.event {
-        // A hold that is open, voided or expired has posted nothing.
-        Event::Held => original::closing(turn.archive, &machine.names, id, made)?.map_or(0, |(_, _, posted)| posted),
-        _ => was.amount,
-    };
-    let reversed = original::reversal(turn.archive, &machine.names, id, made)?.map_or(0, |(_, total)| total);
-    let left = posted.saturating_sub(reversed);
     let wanted = amount.map_or(left, Amount::units);
     if wanted == 0 || wanted > left {
         return Err(Denial::of_transfer(Code::ExceedsPosted, id, signed(left), signed(wanted)).into());
@@ -58,6 +52,31 @@ pub(crate) fn decide<'a, A: Archive>(
     let transfer = Some(machine.names.reversals(made));
     let marks = Marks { operation: Some(by.name), transfer, touched: [Some(legs.from_name), Some(legs.to_name)] };
     Ok(machine.books.write(turn.archive, &record, marks))
+}
+
+/// What of a transfer was posted and not moved back.
+pub(crate) struct Left {
+    /// The record that made the transfer, which is now in the scratch buffer.
+    made: u64,
+    /// How much was moved back.
+    reversed: u128,
+    /// How much was not.
+    pub(crate) units: u128,
+}
+
+/// What is left of the transfer of that id, if there is one.
+pub(crate) fn left<A: Archive>(turn: &mut Turn<'_, A>, id: TransferId) -> Result<Option<Left>, Fault> {
+    let made = original::read(turn.archive, turn.machine.cell_tag, id, &mut turn.scratch.original)?;
+    let Some(made) = made else { return Ok(None) };
+    let was = original::decode(&turn.scratch.original)?;
+    let names = &turn.machine.names;
+    let posted = match was.event {
+        // A hold that is open, voided or expired has posted nothing.
+        Event::Held => original::closing(turn.archive, names, id, made)?.map_or(0, |(_, _, posted)| posted),
+        _ => was.amount,
+    };
+    let reversed = original::reversal(turn.archive, names, id, made)?.map_or(0, |(_, total)| total);
+    Ok(Some(Left { made, reversed, units: posted.saturating_sub(reversed) }))
 }
 
 /// Amounts fit: they came from an [`Amount`] or from a record of one.

@@ -21,7 +21,7 @@ use super::run::{Busy, Run, Slot, Stage, StepState, Why};
 use super::view::run_id;
 
 /// How long the outbox has to compute what a step asks for before it is asked again, in milliseconds.
-const EVALUATION_MS: u64 = 10_000;
+pub(super) const EVALUATION_MS: u64 = 10_000;
 /// The shortest and the longest backoff's upper end, in milliseconds.
 const BACKOFF_MS: (u64, u64) = (50, 600_000);
 
@@ -41,11 +41,7 @@ pub(super) fn go_on<A: Archive>(turn: &mut Turn<'_, A>, number: u64, mut run: Ru
             Move::Undo { step } => undo(turn, number, &mut run, step),
             Move::TurnBack => turn_back(turn, &mut run),
             Move::GoOn => try_failed_again(turn, number, &mut run),
-            Move::Close => {
-                let until = turn.stamp.plus_ms(EVALUATION_MS);
-                run.stage = Stage::Closing { until };
-                evaluate_output(turn, number, until);
-            }
+            Move::Close => close(turn, number, &mut run),
             Move::End(how) => return end(turn, number, run, how, ""),
         }
     }
@@ -68,14 +64,19 @@ fn begin<A: Archive>(turn: &mut Turn<'_, A>, number: u64, run: &mut Run, step: u
 
 /// Asks for what a step's current attempt needs, be it for the first time or again.
 pub(super) fn ask<A: Archive>(turn: &mut Turn<'_, A>, number: u64, slot: &mut Slot, step: usize, undoes: bool) {
-    let until = turn.stamp.plus_ms(EVALUATION_MS).min(slot.until);
+    let window = turn.stamp.plus_ms(EVALUATION_MS);
+    // Past its time only what undoes is still asked for: see `due`.
+    let until = if slot.until > turn.stamp { window.min(slot.until) } else { window };
     slot.state = StepState::Busy { undoes, at: Busy::Evaluating { until } };
     let ask = if undoes { Ask::Compensate } else { Ask::Act };
     let step = u32::try_from(step).expect("a plan has few steps");
     turn.scratch.effects.push(Effect::Evaluate { run: number, step, attempt: slot.attempt, ask, until });
 }
 
-pub(super) fn evaluate_output<A: Archive>(turn: &mut Turn<'_, A>, number: u64, until: Stamp) {
+/// Has it computed what a run gives whose steps are all done, for the first time or again.
+pub(super) fn close<A: Archive>(turn: &mut Turn<'_, A>, number: u64, run: &mut Run) {
+    let until = turn.stamp.plus_ms(EVALUATION_MS);
+    run.stage = Stage::Closing { until };
     turn.scratch.effects.push(Effect::Evaluate { run: number, step: 0, attempt: 0, ask: Ask::Output, until });
 }
 
@@ -131,10 +132,10 @@ pub(super) fn note<A: Archive>(
 ) {
     let planned = &run.plan.steps[step];
     let slot = &mut run.steps[step];
-    let undoes = matches!(slot.state, StepState::Busy { undoes: true, .. } | StepState::Stuck { undoes: true });
+    let undoes = matches!(slot.state, StepState::Busy { undoes: true, .. } | StepState::Stuck { undoes: true, .. });
     let due = turn.stamp.plus_ms(backoff_ms(number, step, slot.attempt));
     let may_retry = due < slot.until && (undoes || slot.attempt < planned.attempts_max || slot.until == run.deadline);
-    slot.state = next::after(undoes, outcome, may_retry, due);
+    slot.state = next::after(undoes, outcome, may_retry, due, slot.waits_on());
     let event = match slot.state {
         StepState::Done => {
             run.ended += 1;
@@ -147,8 +148,8 @@ pub(super) fn note<A: Archive>(
             run.why.get_or_insert(Why::Failed { step });
             StepEvent::Failed
         }
-        StepState::Stuck { undoes: false } => StepEvent::Uncertain,
-        StepState::Stuck { undoes: true } => StepEvent::UndoFailed,
+        StepState::Stuck { undoes: false, .. } => StepEvent::Uncertain,
+        StepState::Stuck { undoes: true, .. } => StepEvent::UndoFailed,
         _ if undoes => StepEvent::UndoRefused,
         _ => StepEvent::Refused,
     };

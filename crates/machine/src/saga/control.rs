@@ -7,27 +7,21 @@
 //! | resume | goes on already | goes on | refused | refused | refused |
 //! | restart | refused | refused | refused | goes on from the step | refused |
 
-use std::sync::Arc;
-
-use words::Stamp;
-
 use crate::apply::ApplyError;
-use crate::archive::{Archive, Fault};
-use crate::books::{Marks, damaged};
-use crate::codec::{Corrupt, Reader};
+use crate::archive::Archive;
+use crate::books::Marks;
 use crate::inbox::By;
 use crate::ledger::{Denial, Stop};
-use crate::record::{Body, Record};
+use crate::record::Body;
 use crate::refusal::Code;
 use crate::turn::Turn;
 
-use super::advance::{advance, go_on, read, write_under_key};
+use super::advance::{advance, go_on};
 use super::next::can_turn_back;
 use super::order::Control;
-use super::plan::Plan;
-use super::record::{RunEnd, SagaRecord};
-use super::run::{Run, RunState, Slot, Stage, Why};
-use super::runs::Definition;
+use super::record::SagaRecord;
+use super::restart::{restart, started};
+use super::run::{Run, RunState, Stage, Why};
 use super::view::run_id;
 
 /// The most runs that one command controls.
@@ -80,7 +74,7 @@ pub(super) fn decide_many<'a, A: Archive>(
     if matches!(control, Control::Restart { .. }) {
         return Err(denied(Code::RunState, 0).into());
     }
-    let limit = usize::try_from(filter.limit.min(RUNS_MAX)).unwrap_or(usize::MAX);
+    let limit = usize::try_from(filter.limit.clamp(1, RUNS_MAX)).unwrap_or(usize::MAX);
     let sagas = &turn.machine.sagas;
     let states = [RunState::Delayed, RunState::Running, RunState::Paused, RunState::Compensating];
     let wanted = states.into_iter().filter(|state| filter.state.is_none_or(|wanted| wanted == *state));
@@ -88,12 +82,11 @@ pub(super) fn decide_many<'a, A: Archive>(
         let definition = sagas.run(*number).and_then(|run| sagas.definition(run.definition));
         filter.saga.is_empty() || definition.is_some_and(|definition| *definition.name == *filter.saga)
     };
-    // The oldest of each state, and of these the oldest; one more than is wanted tells whether there are more.
-    let mut meant: Vec<u64> = wanted
-        .flat_map(|state| sagas.in_state(state, filter.after).filter(is_meant).take(limit.saturating_add(1)))
-        .collect();
+    // The oldest of each state, and of these the oldest; one more tells whether there are more.
+    let mut meant: Vec<u64> =
+        wanted.flat_map(|state| sagas.in_state(state, filter.after).filter(is_meant).take(limit + 1)).collect();
     meant.sort_unstable();
-    let next = if meant.len() > limit { meant.get(limit.saturating_sub(1)).copied().unwrap_or(0) } else { 0 };
+    let next = if meant.len() > limit { meant[limit - 1] } else { 0 };
     meant.truncate(limit);
     let mut count = 0;
     for number in meant {
@@ -140,82 +133,6 @@ fn change(run: &mut Run, control: Control) -> Result<(), Code> {
     Ok(())
 }
 
-/// Takes an escalated run up again. Gives the record that says so, under the run's own key, and when the run was started.
-fn restart<'a, A: Archive>(turn: &mut Turn<'_, A>, number: u64, step: u32) -> Result<(u64, Stamp), Stop<'a>> {
-    if turn.machine.sagas.run(number).is_some() {
-        return Err(denied(Code::RunState, number).into());
-    }
-    let Some((principal, key)) = started(turn, number)? else {
-        return Err(denied(Code::RunNotFound, number).into());
-    };
-    let name = turn.machine.names.operation(&principal, &key);
-    let newest = turn.machine.books.find(turn.archive, name, &principal, &key)?;
-    let (newest, _) = newest.ok_or_else(|| denied(Code::RunNotFound, number))?;
-    let ended = read(turn, newest)?;
-    let Body::Saga(SagaRecord::Ended { run, end: RunEnd::Escalated, state, .. }) =
-        Record::decode(&ended).map_err(damaged)?.body
-    else {
-        return Err(denied(Code::RunState, number).into());
-    };
-    if run != number {
-        return Err(denied(Code::RunState, number).into());
-    }
-    let mut run = revive(turn, state)?;
-    if step as usize >= run.steps.len() {
-        return Err(denied(Code::StepNotFound, number).into());
-    }
-    if run.parent.is_some() || run.stage == Stage::Backward {
-        // Its parent has gone on without it; and what was undone in part is not done again in part.
-        return Err(denied(Code::RunState, number).into());
-    }
-    let depends = run.plan.dependents(step as usize);
-    for (at, slot) in run.steps.iter_mut().enumerate() {
-        if at == step as usize || depends[at] {
-            *slot = Slot { attempt: slot.attempt, ..Slot::NEW };
-        }
-    }
-    run.stage = Stage::Forward;
-    run.why = None;
-    run.expired = false;
-    run.paused = false;
-    run.deadline = turn.stamp.plus_ms(run.plan.deadline_ms);
-    let body = SagaRecord::Restarted { run: number, previous: newest, step, deadline: run.deadline };
-    run.newest = write_under_key(turn, number, Body::Saga(body))?;
-    let (previous, started) = (run.newest, run.started);
-    turn.machine.sagas.set(number, run);
-    Ok((previous, started))
-}
-
-/// A run from the bytes of its end, with its definition in use again.
-fn revive<A: Archive>(turn: &mut Turn<'_, A>, state: &[u8]) -> Result<Run, ApplyError> {
-    let number = Reader::new(state).u64()?;
-    if turn.machine.sagas.definition(number).is_none() {
-        let bytes = read(turn, number)?;
-        let Body::Saga(SagaRecord::Defined { name, version, plan, .. }) = Record::decode(&bytes).map_err(damaged)?.body
-        else {
-            return Err(Fault("a run's definition is no definition".to_owned()).into());
-        };
-        let plan = Arc::new(Plan::decode(plan)?);
-        turn.machine.sagas.recall(number, Definition { name: name.into(), version, plan, runs: 0 });
-    }
-    let plan_of = |number| {
-        let definition = turn.machine.sagas.definition(number).map(|definition| Arc::clone(&definition.plan));
-        definition.ok_or(Corrupt("a run of a saga that is not"))
-    };
-    Ok(Run::decode(&mut Reader::new(state), plan_of)?)
-}
-
-/// Whose run it is, and the key it was started with; `None` if that number is no run.
-fn started<A: Archive>(turn: &Turn<'_, A>, number: u64) -> Result<Option<(String, String)>, ApplyError> {
-    if number >= turn.machine.books.next_ordinal {
-        return Ok(None);
-    }
-    let bytes = read(turn, number)?;
-    let record = Record::decode(&bytes).map_err(damaged)?;
-    let is_run = matches!(record.body, Body::Saga(SagaRecord::Started { .. }));
-    Ok(is_run.then(|| (record.principal.to_owned(), record.key.to_owned())))
-}
-
-fn denied(code: Code, run: u64) -> Denial<'static> {
+pub(super) fn denied(code: Code, run: u64) -> Denial<'static> {
     Denial { had: run.into(), ..Denial::of_text(code, "") }
 }

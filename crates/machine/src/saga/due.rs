@@ -1,11 +1,13 @@
 //! What time alone moves on in a run: a delayed start, what is waited for, what took too long.
 
+use std::collections::BTreeSet;
+
 use crate::apply::ApplyError;
 use crate::archive::Archive;
 use crate::effect::Effect;
 use crate::turn::Turn;
 
-use super::advance::{ask, end, evaluate_output, go_on, note};
+use super::advance::{ask, close, end, go_on, note};
 use super::ended::Notice;
 use super::next::Outcome;
 use super::record::RunEnd;
@@ -18,6 +20,8 @@ pub(crate) fn wake<A: Archive>(turn: &mut Turn<'_, A>, number: u64) -> Result<()
     let mut run = turn.machine.sagas.run(number).expect("what wakes is open").clone();
     match run.stage {
         Stage::Delayed { until } if until <= turn.stamp && !run.paused => run.stage = Stage::Forward,
+        // Whoever was to compute what it gives may have been away: they have until its deadline, and one window at least.
+        Stage::Closing { until } if until <= turn.stamp && until < run.deadline => close(turn, number, &mut run),
         Stage::Closing { until } if until <= turn.stamp => return end(turn, number, run, RunEnd::Done, ""),
         _ => {}
     }
@@ -35,7 +39,9 @@ fn wake_step<A: Archive>(turn: &mut Turn<'_, A>, number: u64, run: &mut Run, ste
     let StepState::Busy { undoes, at } = slot.state else { return };
     match at {
         Busy::Evaluating { until } if until <= turn.stamp => {
-            if slot.until <= turn.stamp {
+            // Whoever was to compute what undoes a step may have been away all that time: they are asked once more beyond it.
+            let is_asked_enough = !undoes || until > slot.until;
+            if slot.until <= turn.stamp && is_asked_enough {
                 let outcome = if undoes { Outcome::Stuck } else { Outcome::Failed };
                 note(turn, number, run, step, outcome, 0, "it was not begun in time");
             } else {
@@ -64,7 +70,7 @@ fn expire(run: &mut Run) {
 /// A new leader begins: what the one before was computing is asked for again.
 pub(crate) fn performers_lost<A: Archive>(turn: &mut Turn<'_, A>) {
     // What this entry asked for, the new leader was asked.
-    let asked = turn.scratch.effects.clone();
+    let asked: BTreeSet<(u64, u32)> = turn.scratch.effects.iter().filter_map(asked_of).collect();
     let evaluates = |run: &Run| {
         let asks = |state| matches!(state, StepState::Busy { at: Busy::Evaluating { .. }, .. });
         matches!(run.stage, Stage::Closing { .. }) || run.steps.iter().any(|slot| asks(slot.state))
@@ -72,18 +78,22 @@ pub(crate) fn performers_lost<A: Archive>(turn: &mut Turn<'_, A>) {
     let lost = turn.machine.sagas.runs().filter(|(_, run)| evaluates(run)).map(|(number, _)| number);
     for number in lost.collect::<Vec<_>>() {
         let mut run = turn.machine.sagas.run(number).expect("it is open").clone();
-        if let Stage::Closing { until } = run.stage {
-            evaluate_output(turn, number, until);
+        if matches!(run.stage, Stage::Closing { .. }) && !asked.contains(&(number, 0)) {
+            close(turn, number, &mut run);
         }
-        let is_lost = |step: usize| {
-            let asks = |effect: &Effect| matches!(*effect, Effect::Evaluate { run, step: of, .. } if run == number && of as usize == step);
-            !asked.iter().any(asks)
-        };
-        for (step, slot) in run.steps.iter_mut().enumerate().filter(|(step, _)| is_lost(*step)) {
+        for (slot, step) in run.steps.iter_mut().zip(0_u32..).filter(|(_, step)| !asked.contains(&(number, *step))) {
             if let StepState::Busy { undoes, at: Busy::Evaluating { .. } } = slot.state {
-                ask(turn, number, slot, step, undoes);
+                ask(turn, number, slot, step as usize, undoes);
             }
         }
         turn.machine.sagas.set(number, run);
+    }
+}
+
+/// The run and the step that an effect asks about, if it does; 0 for what the run gives, when no step is asked about.
+fn asked_of(effect: &Effect) -> Option<(u64, u32)> {
+    match *effect {
+        Effect::Evaluate { run, step, .. } => Some((run, step)),
+        _ => None,
     }
 }

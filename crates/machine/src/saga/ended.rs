@@ -43,18 +43,20 @@ pub(super) fn take<A: Archive>(turn: &mut Turn<'_, A>, notice: Notice) -> Result
     go_on(turn, owner.run, run)
 }
 
-/// Whether a step waits for what the notice is about. One that a person had the move of is told, too: the person moved.
+/// Whether a step waits for what the notice is about: for that call, or that run, and no other. One that a person had the
+/// move of is told, too: the person moved.
 fn waits_for(slot: &Slot, notice: &Notice) -> bool {
-    match (slot.state, *notice) {
-        (
-            StepState::Busy { undoes, at: Busy::Calling { call: waited } },
-            Notice::CallEnded { owner, call, .. } | Notice::CallEscalated { owner, call },
-        ) => waited == call && undoes == owner.compensates,
-        (StepState::Stuck { undoes }, Notice::CallEnded { owner, .. }) => undoes == owner.compensates,
-        (StepState::Busy { undoes, at: Busy::Nested { run: waited, .. } }, Notice::RunEnded { owner, run, .. }) => {
-            waited == run && undoes == owner.compensates
+    let (undoes, is_stuck) = match slot.state {
+        StepState::Busy { undoes, at: Busy::Calling { .. } | Busy::Nested { .. } } => (undoes, false),
+        StepState::Stuck { undoes, on } if on > 0 => (undoes, true),
+        _ => return false,
+    };
+    match *notice {
+        Notice::CallEnded { owner, call: ended, .. } | Notice::RunEnded { owner, run: ended, .. } => {
+            ended == slot.waits_on() && undoes == owner.compensates
         }
-        _ => false,
+        Notice::CallEscalated { owner, call } => !is_stuck && call == slot.waits_on() && undoes == owner.compensates,
+        Notice::Cancel { .. } => false,
     }
 }
 
@@ -77,5 +79,44 @@ const fn run_outcome(how: RunEnd) -> Outcome {
         RunEnd::Done => Outcome::Done,
         RunEnd::Compensated => Outcome::Failed,
         RunEnd::Escalated => Outcome::Stuck,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_takes_the_end_of_what_it_waits_for_and_of_nothing_else() {
+        let until = words::Stamp::MAX;
+        let calling = |undoes| StepState::Busy { undoes, at: Busy::Calling { call: 9 } };
+        let nested = |undoes| StepState::Busy { undoes, at: Busy::Nested { run: 9, until } };
+        let stuck = |undoes, on| StepState::Stuck { undoes, on };
+        let owner = |compensates| Owner { run: 5, step: 0, compensates };
+        let call = |of, call| Notice::CallEnded { owner: owner(of), call, how: CallEnd::Committed, ordinal: 99 };
+        let run = |of, run| Notice::RunEnded { owner: owner(of), run, how: RunEnd::Done, ordinal: 99 };
+        let escalated = |of, call| Notice::CallEscalated { owner: owner(of), call };
+        for (state, notice, expected) in [
+            (calling(false), call(false, 9), true),
+            (calling(false), call(false, 8), false),
+            (calling(false), call(true, 9), false),
+            (calling(true), call(true, 9), true),
+            (calling(false), escalated(false, 9), true),
+            (calling(false), escalated(false, 8), false),
+            (nested(false), run(false, 9), true),
+            (nested(false), run(false, 8), false),
+            (nested(true), run(false, 9), false),
+            (stuck(false, 9), call(false, 9), true),
+            (stuck(false, 9), call(false, 8), false),
+            (stuck(true, 9), call(false, 9), false),
+            (stuck(false, 9), run(false, 9), true),
+            (stuck(false, 9), run(false, 8), false),
+            (stuck(false, 9), escalated(false, 9), false),
+            (stuck(true, 0), call(true, 9), false),
+            (StepState::Done, call(false, 9), false),
+            (StepState::Pending, run(false, 0), false),
+        ] {
+            assert_eq!(waits_for(&Slot { state, ..Slot::NEW }, &notice), expected, "{state:?} {notice:?}");
+        }
     }
 }

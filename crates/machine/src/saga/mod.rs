@@ -22,6 +22,7 @@ mod order;
 mod plan;
 mod publish;
 mod record;
+mod restart;
 mod run;
 mod runs;
 pub(crate) mod start;

@@ -127,19 +127,19 @@ pub(crate) enum Outcome {
     Stuck,
 }
 
-/// Where an attempt leaves its step.
+/// Where an attempt leaves its step, which waited for the call or the run `on`.
 ///
 /// | | done | refused | failed | stuck |
 /// |---|---|---|---|---|
 /// | to do it | done | again, while there are attempts and time; then failed | failed | uncertain |
 /// | to undo it | undone | again, while there is time; then a person | a person | a person |
-pub(crate) fn after(undoes: bool, outcome: Outcome, may_retry: bool, due: Stamp) -> StepState {
+pub(crate) fn after(undoes: bool, outcome: Outcome, may_retry: bool, due: Stamp, on: u64) -> StepState {
     match (undoes, outcome) {
         (false, Outcome::Done) => StepState::Done,
         (true, Outcome::Done) => StepState::Undone,
         (_, Outcome::Refused) if may_retry => StepState::Busy { undoes, at: Busy::Retrying { due } },
         (false, Outcome::Refused | Outcome::Failed) => StepState::Failed,
-        (false, Outcome::Stuck) => StepState::Stuck { undoes: false },
-        (true, Outcome::Refused | Outcome::Failed | Outcome::Stuck) => StepState::Stuck { undoes: true },
+        (false, Outcome::Stuck) => StepState::Stuck { undoes, on },
+        (true, Outcome::Refused | Outcome::Failed | Outcome::Stuck) => StepState::Stuck { undoes, on },
     }
 }

@@ -65,7 +65,7 @@ pub enum Control {
     Pause,
     /// It goes on.
     Resume,
-    /// It goes on from this step, though it was escalated: the step and all that wait for it are done again.
+    /// It goes on from this step, though it was escalated: the step and all that wait for it are done if they were not.
     Restart {
         /// The step, counted from 0.
         step: u32,

@@ -8,17 +8,15 @@ use crate::topic::publish::{check_topic, publish as publish_message};
 use crate::turn::Turn;
 
 use super::order::StepEvent;
-use super::step::already;
+use super::step::check_unused;
 
-/// Publishes the event of a step, once for its key. Gives the record.
+/// Publishes the event of a step. Gives the record.
 pub(super) fn publish<'a, A: Archive>(
     turn: &mut Turn<'_, A>,
     by: &By<'a>,
     event: &StepEvent<'a>,
 ) -> Result<u64, Stop<'a>> {
-    if let Some(found) = already(turn, by)? {
-        return found;
-    }
+    check_unused(turn, by)?;
     check_topic(turn, event.topic)?;
     let StepEvent { topic, kind, subject, key, data } = *event;
     let message = Message { kind, key, subject, data, ..Message::default() };

@@ -99,6 +99,8 @@ pub(crate) enum StepState {
     /// A person has the next move: nobody knows whether it was done, or it could not be undone.
     Stuck {
         undoes: bool,
+        /// The call or the run that it waited for; 0 if it waited for none.
+        on: u64,
     },
 }
 
@@ -236,6 +238,15 @@ impl Slot {
         self.order > 0
     }
 
+    /// The call or the run whose end it waits for, or waited for until a person got the next move; 0 for none.
+    pub(crate) const fn waits_on(&self) -> u64 {
+        match self.state {
+            StepState::Busy { at: Busy::Calling { call: on } | Busy::Nested { run: on, .. }, .. }
+            | StepState::Stuck { on, .. } => on,
+            _ => 0,
+        }
+    }
+
     fn wakes(&self, is_held: bool) -> Option<Stamp> {
         let StepState::Busy { undoes, at } = self.state else { return None };
         match at {
@@ -254,7 +265,7 @@ impl Slot {
             StepState::Failed => (3, 0, 0),
             StepState::Skipped => (4, 0, 0),
             StepState::Undone => (5, 0, 0),
-            StepState::Stuck { undoes } => (6 + u8::from(undoes), 0, 0),
+            StepState::Stuck { undoes, on } => (6 + u8::from(undoes), on, 0),
             StepState::Busy { undoes, at } => {
                 let (at, first, second) = match at {
                     Busy::Evaluating { until } => (8, until.raw(), 0),
@@ -286,7 +297,7 @@ impl Slot {
             3 => StepState::Failed,
             4 => StepState::Skipped,
             5 => StepState::Undone,
-            6 | 7 => StepState::Stuck { undoes },
+            6 | 7 => StepState::Stuck { undoes, on: first },
             8 | 9 => busy(Busy::Evaluating { until: at }),
             10 | 11 => busy(Busy::Calling { call: first }),
             12 | 13 => busy(Busy::Waiting { due: at }),
@@ -310,8 +321,8 @@ impl StepState {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::Undone => "compensated",
-            Self::Stuck { undoes: false } => "uncertain",
-            Self::Stuck { undoes: true } => "escalated",
+            Self::Stuck { undoes: false, .. } => "uncertain",
+            Self::Stuck { undoes: true, .. } => "escalated",
         }
     }
 }

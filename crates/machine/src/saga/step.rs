@@ -2,7 +2,7 @@
 
 use crate::apply::{ApplyError, Verdict};
 use crate::archive::Archive;
-use crate::call::{CALL_MS_BOUNDS, Doubt, Owner, UNCERTAIN_MS_BOUNDS, WayOut, accept};
+use crate::call::{CALL_MS_BOUNDS, CallOrder, Doubt, Owner, UNCERTAIN_MS_BOUNDS, WayOut, accept};
 use crate::command::Op;
 use crate::effect::Ask;
 use crate::inbox::{By, decided};
@@ -10,13 +10,15 @@ use crate::ledger::{Denial, Stop, capture, reverse, transfer, void};
 use crate::refusal::Code;
 use crate::turn::Turn;
 
-use super::advance::{StepKey, end, go_on, note};
+use super::advance::{EVALUATION_MS, StepKey, end, go_on, note};
 use super::next::Outcome;
 use super::order::{RUN_MS_MAX, StepFound, StepReport, step_op};
 use super::plan::StepKind;
 use super::record::RunEnd;
 use super::run::{Busy, Run, Stage, StepState};
 use super::start::{self, Asked, RUN_DEPTH_MAX};
+
+use words::Stamp;
 
 /// Takes the answer in. One of an attempt that is not under way any more changes nothing.
 pub(crate) fn take<A: Archive>(turn: &mut Turn<'_, A>, report: &StepReport<'_>) -> Result<Verdict, ApplyError> {
@@ -57,61 +59,88 @@ fn act<A: Archive>(
     let owner = Owner { run: report.run, step: report.step, compensates: undoes };
     let key = StepKey::of(turn, &run, owner)?;
     let by = key.by(turn);
-    let busy = |at| StepState::Busy { undoes, at };
     let planned = &run.plan.steps[step];
     let kind = if undoes { planned.compensation.map(|compensation| compensation.kind) } else { Some(planned.kind) };
     if !fits(kind, &report.found) {
         note(turn, report.run, &mut run, step, Outcome::Failed, 0, "what came is not what the step does");
         return go_on(turn, report.run, run);
     }
-    match report.found {
+    // What undoes a step has time for one attempt, however late it is.
+    let least_ms = if undoes { EVALUATION_MS } else { 0 };
+    let until = run.steps[step].until.max(turn.stamp.plus_ms(least_ms));
+    let found = match report.found {
         StepFound::Do(bytes) => match step_op(bytes)? {
-            Op::Call(mut order) => {
-                // The step's time is the call's, and calls undo nothing by themselves here: that is the run's.
-                let left_ms = run.steps[step].until.millis().saturating_sub(turn.stamp.millis());
-                order.deadline_ms = order.deadline_ms.min(left_ms).clamp(CALL_MS_BOUNDS.0, CALL_MS_BOUNDS.1);
-                order.uncertain_ms_max = order.uncertain_ms_max.clamp(UNCERTAIN_MS_BOUNDS.0, UNCERTAIN_MS_BOUNDS.1);
-                order.way_out = WayOut::Escalate;
-                if order.doubt == Doubt::Compensate {
-                    order.doubt = Doubt::Escalate;
-                }
-                let call = accept::accept(turn, &by, &order, Some(owner));
-                run.steps[step].state = busy(Busy::Calling { call });
-            }
+            Op::Call(order) => call(turn, &by, order, owner, until).map(|call| Begun::Busy(Busy::Calling { call })),
             op => {
                 let found = operate(turn, &by, &op);
-                settle(turn, report.run, &mut run, step, found)?;
+                let found = if undoes { nothing_to_undo(turn, &op, found)? } else { found };
+                found.map(Begun::Done)
             }
         },
-        StepFound::Publish(event) => {
-            let found = super::publish::publish(turn, &by, &event);
-            settle(turn, report.run, &mut run, step, found)?;
-        }
+        StepFound::Publish(event) => super::publish::publish(turn, &by, &event).map(Begun::Done),
         StepFound::Wait { ms } => {
-            run.steps[step].state = busy(Busy::Waiting { due: turn.stamp.plus_ms(ms.min(RUN_MS_MAX)) });
+            let due = turn.stamp.plus_ms(ms.min(RUN_MS_MAX));
+            Ok(Begun::Busy(Busy::Waiting { due }))
         }
         StepFound::Start { saga, input } => {
             let depth = run.depth.saturating_add(1);
             let asked = Asked { saga, input, delay_ms: 0, deadline_ms: None, parent: Some(owner), depth };
-            let found = if depth > RUN_DEPTH_MAX {
-                Err(Denial::of_text(Code::RunTooDeep, saga).into())
-            } else {
-                start::start(turn, &by, &asked)
-            };
-            match found {
-                Ok(nested) => {
-                    let until = run.steps[step].until;
-                    run.steps[step].state = busy(Busy::Nested { run: nested, until });
-                }
-                Err(stop) => settle(turn, report.run, &mut run, step, Err(stop))?,
-            }
+            nest(turn, &by, &asked).map(|run| Begun::Busy(Busy::Nested { run, until }))
         }
         StepFound::Failed { evidence } => {
             note(turn, report.run, &mut run, step, Outcome::Failed, 0, evidence);
+            return go_on(turn, report.run, run);
         }
         StepFound::Output(_) => unreachable!("it does not fit a step"),
+    };
+    match found {
+        Ok(Begun::Busy(at)) => run.steps[step].state = StepState::Busy { undoes, at },
+        Ok(Begun::Done(ordinal)) => note(turn, report.run, &mut run, step, Outcome::Done, ordinal, ""),
+        Err(Stop::Denied(denial)) => {
+            let evidence = denial.spell(&turn.machine.accounts, |refusal| {
+                format!("{:?} {} had {} wanted {}", refusal.code, refusal.about, refusal.had, refusal.wanted)
+            });
+            note(turn, report.run, &mut run, step, Outcome::Refused, 0, &evidence);
+        }
+        Err(Stop::Broken(error)) => return Err(error),
     }
     go_on(turn, report.run, run)
+}
+
+/// What came of what a step asked for, in the entry that brought it.
+enum Begun {
+    /// It is done, in that record.
+    Done(u64),
+    /// It goes on.
+    Busy(Busy),
+}
+
+/// Opens the call of a step. The step's time is the call's; and calls undo nothing by themselves here: that is the run's.
+fn call<'a, A: Archive>(
+    turn: &mut Turn<'_, A>,
+    by: &By<'a>,
+    mut order: CallOrder<'_>,
+    owner: Owner,
+    until: Stamp,
+) -> Result<u64, Stop<'a>> {
+    check_unused(turn, by)?;
+    let left_ms = until.millis().saturating_sub(turn.stamp.millis());
+    order.deadline_ms = order.deadline_ms.min(left_ms).clamp(CALL_MS_BOUNDS.0, CALL_MS_BOUNDS.1);
+    order.uncertain_ms_max = order.uncertain_ms_max.clamp(UNCERTAIN_MS_BOUNDS.0, UNCERTAIN_MS_BOUNDS.1);
+    order.way_out = WayOut::Escalate;
+    if order.doubt == Doubt::Compensate {
+        order.doubt = Doubt::Escalate;
+    }
+    Ok(accept::accept(turn, by, &order, Some(owner)))
+}
+
+/// Starts the run of a step.
+fn nest<'a, A: Archive>(turn: &mut Turn<'_, A>, by: &By<'a>, asked: &Asked<'a>) -> Result<u64, Stop<'a>> {
+    check_unused(turn, by)?;
+    if asked.depth > RUN_DEPTH_MAX {
+        return Err(Denial::of_text(Code::RunTooDeep, asked.saga).into());
+    }
+    start::start(turn, by, asked)
 }
 
 /// Whether what came is what the step does.
@@ -140,9 +169,7 @@ fn fits(kind: Option<StepKind>, found: &StepFound<'_>) -> bool {
 
 /// Decides a ledger step. A refusal is not remembered under its key: the next attempt has the same.
 fn operate<'a, A: Archive>(turn: &mut Turn<'_, A>, by: &By<'a>, op: &Op<'a>) -> Result<u64, Stop<'a>> {
-    if let Some(found) = already(turn, by)? {
-        return found;
-    }
+    check_unused(turn, by)?;
     match *op {
         Op::Transfer(ref order) => transfer::decide(turn, by, order),
         Op::Capture { transfer, amount } => capture::decide(turn, by, transfer, amount),
@@ -152,44 +179,26 @@ fn operate<'a, A: Archive>(turn: &mut Turn<'_, A>, by: &By<'a>, op: &Op<'a>) -> 
     }
 }
 
-/// What a step did already under its key: a run that was restarted does nothing twice.
-pub(super) fn already<'a, A: Archive>(
-    turn: &Turn<'_, A>,
-    by: &By<'a>,
-) -> Result<Option<Result<u64, Stop<'a>>>, ApplyError> {
-    let Some((ordinal, decision)) = decided(turn, by)? else { return Ok(None) };
-    // Only steps have no fingerprint: anything else under this key was made up by somebody.
+/// Refuses a step's key that somebody has used for something else. Whether the step was done is not asked here: keys are
+/// forgotten, and its run knows.
+pub(super) fn check_unused<'a, A: Archive>(turn: &Turn<'_, A>, by: &By<'a>) -> Result<(), Stop<'a>> {
+    let Some((_, decision)) = decided(turn, by)? else { return Ok(()) };
+    // Only steps have no fingerprint, and a step may come back to what it did before and was not done.
     let is_own = decision.fingerprint == by.fingerprint && !decision.is_barred;
-    Ok(Some(if is_own { Ok(ordinal) } else { Err(Denial::of_text(Code::KeyReused, by.key).into()) }))
+    if is_own { Ok(()) } else { Err(Denial::of_text(Code::KeyReused, by.key).into()) }
 }
 
-/// Notes what was decided of a step.
-fn settle<A: Archive>(
+/// Counts as done what cannot be undone because nothing of it stands: a hold that expired, or was captured and moved back;
+/// a transfer that was moved back already. Gives 0 for its record.
+fn nothing_to_undo<'a, A: Archive>(
     turn: &mut Turn<'_, A>,
-    number: u64,
-    run: &mut Run,
-    step: usize,
-    found: Result<u64, Stop<'_>>,
-) -> Result<(), ApplyError> {
-    let denial = match found {
-        Ok(ordinal) => {
-            note(turn, number, run, step, Outcome::Done, ordinal, "");
-            return Ok(());
-        }
-        Err(Stop::Broken(error)) => return Err(error),
-        Err(Stop::Denied(denial)) => denial,
+    op: &Op<'a>,
+    found: Result<u64, Stop<'a>>,
+) -> Result<Result<u64, Stop<'a>>, ApplyError> {
+    let (Op::Void { transfer } | Op::Reverse { transfer, .. }, Err(Stop::Denied(denial))) = (op, &found) else {
+        return Ok(found);
     };
-    let undoes = matches!(run.steps[step].state, StepState::Busy { undoes: true, .. });
-    let nothing_left = match denial.code {
-        // It was captured or expired, or moved back already: there is nothing that this would undo.
-        Code::HoldClosed => true,
-        Code::ExceedsPosted => denial.had == 0,
-        _ => false,
-    };
-    let evidence = denial.spell(&turn.machine.accounts, |refusal| {
-        format!("{:?} {} had {} wanted {}", refusal.code, refusal.about, refusal.had, refusal.wanted)
-    });
-    let outcome = if undoes && nothing_left { Outcome::Done } else { Outcome::Refused };
-    note(turn, number, run, step, outcome, 0, &evidence);
-    Ok(())
+    let is_closed = matches!(denial.code, Code::HoldClosed | Code::ExceedsPosted);
+    let stands = reverse::left(turn, *transfer)?.is_none_or(|left| left.units > 0);
+    Ok(if is_closed && !stands { Ok(0) } else { found })
 }

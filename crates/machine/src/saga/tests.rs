@@ -1,6 +1,7 @@
 //! Runs told step by step, and whole runs against what must hold of every one.
 
 mod model;
+mod restart;
 mod world;
 
 use expect_test::{Expect, expect};
@@ -210,36 +211,6 @@ fn controls() {
 }
 
 #[test]
-fn restarted_where_it_was_escalated() {
-    check(
-        "define d pay: a=transfer b=call! c=transfer
-         start r pay
-         do
-         do
-         tried uncertain
-         pass 3600000
-         tick
-         restart s 1
-         do
-         tried committed
-         do",
-        expect![[r#"
-            define d pay: a=transfer b=call! c=transfer: #5 defined pay 1
-            start r pay: #6 started pay of #5 | -> Act #6 step 0 attempt 1
-            do: #7 Posted 10 019b76da-a800-7000-8000-00000019c0b0/a | #8 run #6 step 0 attempt 1 done #7  | -> Act #6 step 1 attempt 1
-            do: #9 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #9 attempt 1
-            tried uncertain: #10 call #9 uncertain
-            pass 3600000: ok
-            tick: #11 call #9 uncertain | #12 run #6 step 1 attempt 1 uncertain #0 nobody knows whether the call was done | #13 run #6 escalated
-            restart s 1: #14 Restarted { run: 6, previous: 13, step: 1, deadline: Stamp(7238924697600000012) } | #15 Controlled { run: 6, previous: 14, control: Restart { step: 1 } } | -> Act #6 step 1 attempt 2
-            do: #16 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #16 attempt 1
-            tried committed: #17 call #16 ended committed | #18 run #6 step 1 attempt 2 done #17 committed | -> Act #6 step 2 attempt 1
-            do: #19 Posted 10 019b76da-a800-7000-8000-00000019c0b0/c | #20 run #6 step 2 attempt 1 done #19  | #21 run #6 done
-        "#]],
-    );
-}
-
-#[test]
 fn nested() {
     check(
         "define d inner: x=transfer/reverse y=call
@@ -310,6 +281,7 @@ fn versions() {
 fn where_an_attempt_leaves_its_step() {
     let due = Stamp::from_micros(7);
     let again = |undoes| StepState::Busy { undoes, at: Busy::Retrying { due } };
+    let stuck = |undoes| StepState::Stuck { undoes, on: 9 };
     for (undoes, outcome, may_retry, expected) in [
         (false, Outcome::Done, true, StepState::Done),
         (false, Outcome::Done, false, StepState::Done),
@@ -317,18 +289,18 @@ fn where_an_attempt_leaves_its_step() {
         (false, Outcome::Refused, false, StepState::Failed),
         (false, Outcome::Failed, true, StepState::Failed),
         (false, Outcome::Failed, false, StepState::Failed),
-        (false, Outcome::Stuck, true, StepState::Stuck { undoes: false }),
-        (false, Outcome::Stuck, false, StepState::Stuck { undoes: false }),
+        (false, Outcome::Stuck, true, stuck(false)),
+        (false, Outcome::Stuck, false, stuck(false)),
         (true, Outcome::Done, true, StepState::Undone),
         (true, Outcome::Done, false, StepState::Undone),
         (true, Outcome::Refused, true, again(true)),
-        (true, Outcome::Refused, false, StepState::Stuck { undoes: true }),
-        (true, Outcome::Failed, true, StepState::Stuck { undoes: true }),
-        (true, Outcome::Failed, false, StepState::Stuck { undoes: true }),
-        (true, Outcome::Stuck, true, StepState::Stuck { undoes: true }),
-        (true, Outcome::Stuck, false, StepState::Stuck { undoes: true }),
+        (true, Outcome::Refused, false, stuck(true)),
+        (true, Outcome::Failed, true, stuck(true)),
+        (true, Outcome::Failed, false, stuck(true)),
+        (true, Outcome::Stuck, true, stuck(true)),
+        (true, Outcome::Stuck, false, stuck(true)),
     ] {
-        assert_eq!(after(undoes, outcome, may_retry, due), expected, "{undoes} {outcome:?} {may_retry}");
+        assert_eq!(after(undoes, outcome, may_retry, due, 9), expected, "{undoes} {outcome:?} {may_retry}");
     }
 }
 
@@ -337,7 +309,7 @@ fn where_an_attempt_leaves_its_step() {
 fn what_a_run_does_next() {
     let calling = StepState::Busy { undoes: false, at: Busy::Calling { call: 9 } };
     let (done, failed, pending) = (StepState::Done, StepState::Failed, StepState::Pending);
-    let stuck = StepState::Stuck { undoes: false };
+    let stuck = StepState::Stuck { undoes: false, on: 9 };
     let why = Some(Why::Cancelled);
     let end = |end| Some(Move::End(end));
     for (pivot, after, why, expired, expected) in [

@@ -8,12 +8,13 @@ use crate::archive::{Archive, Fault};
 use crate::books::{damaged, find_decision};
 use crate::call::Owner;
 use crate::codec::{Corrupt, Reader};
+use crate::effect::Ask;
 use crate::machine::Machine;
 use crate::record::{Body, Record};
 
 use super::plan::Plan;
 use super::record::SagaRecord;
-use super::run::{Busy, Run, RunState, Slot, StepState, Why};
+use super::run::{Busy, Run, RunState, Slot, Stage, StepState, Why};
 
 /// The most runs that are looked at for one page.
 const PAGE_RUNS_MAX: usize = 10_000;
@@ -211,6 +212,24 @@ impl Machine {
             is_end = matches!(body, Ok(Body::Saga(SagaRecord::Ended { run: of, .. })) if of == run);
         })?;
         Ok(is_end.then_some(ordinal))
+    }
+
+    /// What is being computed of open runs: the run, the step (0 for what the run gives), the attempt, and what is asked.
+    /// Whoever begins to perform begins with it.
+    pub fn open_evaluations(&self) -> Vec<(u64, u32, u32, Ask)> {
+        let mut open = Vec::new();
+        for (number, run) in self.sagas.runs() {
+            if matches!(run.stage, Stage::Closing { .. }) {
+                open.push((number, 0, 0, Ask::Output));
+            }
+            for (slot, step) in run.steps.iter().zip(0..) {
+                if let StepState::Busy { undoes, at: Busy::Evaluating { .. } } = slot.state {
+                    let ask = if undoes { Ask::Compensate } else { Ask::Act };
+                    open.push((number, step, slot.attempt, ask));
+                }
+            }
+        }
+        open
     }
 
     /// What the expressions of an open run may refer to: its steps that are done, and the record that holds what each gave.

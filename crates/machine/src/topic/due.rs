@@ -18,10 +18,10 @@ pub(crate) fn fire<A: Archive>(turn: &mut Turn<'_, A>, fires_max: u32) -> u32 {
         turn.scratch.woken.insert(number);
         fired += 1;
     }
-    while fired < fires_max {
+    while fired < fires_max && turn.scratch.forgets_left > 0 {
         let topics = &mut turn.machine.topics;
         let Some((_, number)) = topics.lists.first_due().filter(|(at, _)| *at <= now) else { break };
-        topics.forget(number, now);
+        topics.forget(number, now, &mut turn.scratch.forgets_left);
         fired += 1;
     }
     fired

@@ -53,7 +53,7 @@ pub(crate) struct Lists {
     names: BTreeMap<Box<str>, u64>,
     /// The first offset of each chunk, by topic.
     starts: BTreeSet<(u64, u64)>,
-    /// When the oldest chunk of each topic is old enough.
+    /// When the oldest chunk of each topic is old enough: long ago, if the topic is too large.
     wakes: BTreeSet<(Stamp, u64)>,
 }
 
@@ -128,9 +128,7 @@ impl Lists {
         let topic = self.topics.get(number)?;
         let first = self.first_chunk(number)?;
         let chunk = self.chunks.get(first)?;
-        let is_old = chunk.newest.plus_ms(topic.retention.ms) <= now;
-        let is_too_much = topic.retention.bytes_max.is_some_and(|max| topic.bytes - chunk.bytes >= max);
-        if !is_old && !is_too_much {
+        if due(topic, chunk) > now {
             return None;
         }
         let wake = self.wake(number);
@@ -161,7 +159,7 @@ impl Lists {
         tail.map_or(0, |chunk| chunk.last + 1)
     }
 
-    /// Which topic has a chunk that is old enough first, and when.
+    /// Which topic is to forget a chunk first, and when.
     pub(crate) fn first_due(&self) -> Option<(Stamp, u64)> {
         self.wakes.first().copied()
     }
@@ -173,7 +171,7 @@ impl Lists {
     fn wake(&self, number: u64) -> Option<Stamp> {
         let topic = self.topics.get(number)?;
         let chunk = self.chunks.get(self.first_chunk(number)?)?;
-        Some(chunk.newest.plus_ms(topic.retention.ms))
+        Some(due(topic, chunk))
     }
 
     fn change(&mut self, number: u64, change: impl FnOnce(&mut Topic)) {
@@ -222,6 +220,12 @@ impl Lists {
     pub(crate) fn shelves_mut(&mut self) -> (&mut Shelf<Topic>, &mut Shelf<Chunk>) {
         (&mut self.topics, &mut self.chunks)
     }
+}
+
+/// When the oldest chunk of a topic is to be forgotten.
+fn due(topic: &Topic, oldest: &Chunk) -> Stamp {
+    let is_too_much = topic.retention.bytes_max.is_some_and(|max| topic.bytes - oldest.bytes >= max);
+    if is_too_much { Stamp::ZERO } else { oldest.newest.plus_ms(topic.retention.ms) }
 }
 
 impl Topic {

@@ -51,10 +51,16 @@ pub(crate) struct Topics {
     pub(crate) subscriptions: Subscriptions,
 }
 
+/// The most chunks that topics forget in one entry; the rest wait for the next, and the timer says so.
+pub(crate) const CHUNKS_FORGOTTEN_PER_ENTRY_MAX: u32 = 64;
+
 impl Topics {
-    /// Lets a topic forget what it keeps no longer. A subscription that had not come so far is told how much it missed.
-    pub(crate) fn forget(&mut self, number: u64, now: Stamp) {
-        while let Some((first, chunk)) = self.lists.forget(number, now) {
+    /// Lets a topic forget what it keeps no longer, and takes from `left` for each chunk; what it has no room for is due at
+    /// once. A subscription that had not come so far is told how much it missed.
+    pub(crate) fn forget(&mut self, number: u64, now: Stamp, left: &mut u32) {
+        while *left > 0 {
+            let Some((first, chunk)) = self.lists.forget(number, now) else { return };
+            *left -= 1;
             let (lists, subscriptions) = (&self.lists, &mut self.subscriptions);
             let Some(name) = lists.name(number) else { return };
             for behind in subscriptions.behind(name, chunk.last) {

@@ -68,6 +68,6 @@ fn list<A: Archive>(turn: &mut Turn<'_, A>, topic: &str, offset: u64, bytes: u64
         offset
     });
     topics.lists.append(number, offset, bytes, turn.stamp);
-    topics.forget(number, turn.stamp);
+    topics.forget(number, turn.stamp, &mut turn.scratch.forgets_left);
     turn.scratch.woken.extend(topics.subscriptions.active(topic));
 }

@@ -101,7 +101,7 @@ pub(crate) fn keep<'a, A: Archive>(
         ordinal
     });
     topics.lists.keep(number, retention);
-    topics.forget(number, turn.stamp);
+    topics.forget(number, turn.stamp, &mut turn.scratch.forgets_left);
     Ok(ordinal)
 }
 

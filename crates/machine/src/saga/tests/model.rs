@@ -258,9 +258,8 @@ impl Told {
             SagaRecord::Restarted { step, .. } => {
                 assert_eq!(self.end.take(), Some(RunEnd::Escalated), "run {run} is restarted");
                 let again = self.plan.as_ref().expect("it was started").dependents(step as usize);
-                let stays = |other: &u32| *other != step && !again[*other as usize];
-                self.done.retain(|other, _| stays(other));
-                self.uncertain.retain(|other, _| stays(other));
+                // What was done stays done: to be done again would be told as done twice.
+                self.uncertain.retain(|other, _| *other != step && !again[*other as usize]);
             }
             SagaRecord::Stepped { step, event, .. } => self.step(run, step, event),
             SagaRecord::Ended { end, .. } => {

@@ -3,7 +3,8 @@
 //! ```text
 //! define KEY NAME: ID[@AFTER+AFTER]=KIND[/KIND][!][*N] ...     `!` the pivot, `*N` attempts; after the one before if not said
 //! start KEY NAME        delayed KEY NAME MS        do [NAME]        fail        tried FINDING
-//! cancel|pause|resume KEY        restart KEY STEP        cancel-all KEY        run        pass MS        tick        claim N
+//! cancel|pause|resume KEY        restart KEY STEP [RUN]        cancel-all KEY [LIMIT AFTER]        run        pass MS
+//! tick        claim N        resolve KEY CALL committed|refused
 //! ```
 //!
 //! `do` brings back what the oldest step asked for, `fail` that it cannot be computed, `tried` what came of the oldest call.
@@ -113,11 +114,14 @@ impl Sagas {
                     "resume" => Control::Resume,
                     _ => Control::Restart { step: words[2].parse().unwrap() },
                 };
-                self.command(key, &SagaOp::Control { run: self.run, control })
+                let run = words.get(3).map_or(self.run, |run| run.parse().unwrap());
+                self.command(key, &SagaOp::Control { run, control })
             }
-            ["cancel-all", key] => {
+            ["cancel-all", key, ref of @ ..] => {
+                let number = |at: usize| of.get(at).map(|number| number.parse().unwrap());
+                let (limit, after) = (number(0).unwrap_or(10), number(1).unwrap_or(0));
                 let control = Control::Cancel;
-                self.command(key, &SagaOp::ControlMany { control, saga: "", state: None, after: 0, limit: 10 })
+                self.command(key, &SagaOp::ControlMany { control, saga: "", state: None, after, limit })
             }
             ["run"] => self.world.machine.run(self.run).map_or("none".into(), |run| {
                 let planned = &self.world.machine.sagas.definition(run.definition).unwrap().plan.steps;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::Machine;
 use crate::testing::cell;
+use crate::{Body, Machine};
 
 #[derive(Clone, Debug)]
 enum Step {
