@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use call::core::budget::WINDOW;
-use machine::{Body, CallEnd, Doubt, Finding, Phase, Record};
+use machine::{Body, CallEnd, Doubt, Finding, Owner, Phase, Record, SagaRecord};
 use words::{Fingerprint, Stamp};
 
 use crate::receiver::{Executed, Kind};
+use crate::runs::UNDOES;
 
 /// Retries may be one part in so many of first attempts.
 const BUDGET_PARTS: usize = 10;
@@ -63,17 +64,31 @@ pub(crate) struct When {
 pub(crate) struct CallSeen {
     pub(crate) key: String,
     fingerprint: Fingerprint,
+    accepted: When,
+    /// Whose step it is, and what its definition says of doubt.
+    step: Option<(Owner, Promise)>,
     /// Since when it is uncertain, if it is.
     doubted: Option<When>,
     /// When a person got the next move, and on what: the phase and the finding.
     escalated: Option<(When, Phase, Finding)>,
+    /// When its run was restarted since.
+    restarted: Option<When>,
     pub(crate) end: Option<(When, CallEnd)>,
+}
+
+impl CallSeen {
+    /// Whether it is certain that it was not done.
+    const fn is_not_done(&self) -> bool {
+        matches!(self.end, Some((_, CallEnd::Refused | CallEnd::NotDone | CallEnd::DecreedRefused)))
+    }
 }
 
 /// All calls of a log.
 #[derive(Debug, Default)]
 pub(crate) struct CallLog {
     calls: BTreeMap<u64, CallSeen>,
+    /// The calls of each key, which are more than one only for a step that is tried again.
+    by_key: BTreeMap<String, Vec<u64>>,
 }
 
 /// How the calls of a run came out.
@@ -121,12 +136,35 @@ impl CallLog {
     /// Takes in what a record says of a call, and checks that a call is accepted once and ends once.
     pub(crate) fn note(&mut self, ordinal: u64, when: When, record: &Record<'_>) -> Result<(), String> {
         match record.body {
-            Body::CallAccepted(_) => {
+            Body::CallAccepted(call) => {
                 let (key, fingerprint) = (record.key.to_owned(), record.fingerprint);
-                if self.calls.values().any(|seen| seen.key == key) {
+                let (doubt, uncertain_ms_max) = (call.order.doubt, call.order.uncertain_ms_max);
+                let step = call.owner.map(|owner| (owner, Promise { doubt, uncertain_ms_max }));
+                let of_key = self.by_key.entry(key.clone()).or_default();
+                // A step is tried again only once it is certain that it was not done.
+                let is_again = |call: &u64| step.is_some() && self.calls[call].is_not_done();
+                if !of_key.iter().all(is_again) {
                     return Err(format!("`{key}` was accepted as a call twice"));
                 }
-                self.calls.insert(ordinal, CallSeen { key, fingerprint, doubted: None, escalated: None, end: None });
+                of_key.push(ordinal);
+                let accepted = when;
+                let seen = CallSeen {
+                    key,
+                    fingerprint,
+                    accepted,
+                    step,
+                    doubted: None,
+                    escalated: None,
+                    restarted: None,
+                    end: None,
+                };
+                self.calls.insert(ordinal, seen);
+            }
+            Body::Saga(SagaRecord::Restarted { run, .. }) => {
+                let is_of_run = |seen: &&mut CallSeen| seen.step.is_some_and(|(owner, _)| owner.run == run);
+                for seen in self.calls.values_mut().filter(is_of_run).filter(|seen| seen.escalated.is_some()) {
+                    seen.restarted = Some(when);
+                }
             }
             Body::CallTried(tried) => {
                 let seen = self.open(tried.call)?;
@@ -134,7 +172,9 @@ impl CallLog {
                     seen.doubted.get_or_insert(when);
                 }
                 if tried.escalated && seen.escalated.replace((when, tried.phase, tried.finding)).is_some() {
-                    return Err(format!("`{}` was escalated twice", seen.key));
+                    // Whoever restarted its run had it tried again, with its whole bound before it.
+                    let again = seen.restarted.take();
+                    seen.doubted = Some(again.ok_or_else(|| format!("`{}` was escalated twice", seen.key))?);
                 }
             }
             Body::CallEnded(ended) => {
@@ -161,7 +201,13 @@ impl CallLog {
 
     /// Whether a call was accepted under the key.
     pub(crate) fn knows(&self, key: &str) -> bool {
-        self.calls.values().any(|seen| seen.key == key)
+        self.by_key.contains_key(key)
+    }
+
+    /// Whether that had happened by that entry.
+    pub(crate) fn was_accepted_by(&self, key: &str, index: u64) -> bool {
+        let first = self.by_key.get(key).and_then(|calls| calls.first());
+        first.is_some_and(|call| self.calls[call].accepted.index <= index)
     }
 
     /// The calls that neither ended nor wait for a person.
@@ -174,8 +220,11 @@ impl CallLog {
         made.check_runs()?;
         made.check_budgets()?;
         self.check_compensations(made, stamps, rebased)?;
-        for seen in self.calls.values() {
-            check_effect(seen, made)?;
+        for (call, seen) in &self.calls {
+            // What was tried again under its key has the effect of the last time; what a run has undone has none.
+            let is_last = self.by_key[&seen.key].last() == Some(call);
+            let may_be_undone = self.by_key.contains_key(&format!("{}{UNDOES}", seen.key));
+            check_effect(seen, made, is_last, may_be_undone)?;
             check_bounds(seen, made, rebased)?;
         }
         match self.left_open().next() {
@@ -224,7 +273,7 @@ impl CallLog {
 }
 
 /// The end is true of the receiver.
-fn check_effect(seen: &CallSeen, made: &CallsMade) -> Result<(), String> {
+fn check_effect(seen: &CallSeen, made: &CallsMade, is_last: bool, may_be_undone: bool) -> Result<(), String> {
     let Some((when, end)) = seen.end else { return Ok(()) };
     let wrong = |what: String| Err(format!("`{}` ended as {} in entry {}, {what}", seen.key, end.as_str(), when.index));
     let runs = made.executed.iter().filter_map(|executed| executed.get(&seen.key)).flatten();
@@ -233,8 +282,10 @@ fn check_effect(seen: &CallSeen, made: &CallsMade) -> Result<(), String> {
         CallEnd::Committed if !runs.clone().any(|run| run.time_us <= when.time_us) => {
             wrong("and no receiver had done it".to_owned())
         }
-        CallEnd::Committed if !stands && made.idempotent_runs(&seen.key) > 0 => wrong("and it was undone".to_owned()),
-        CallEnd::Refused | CallEnd::NotDone | CallEnd::Compensated if stands => {
+        CallEnd::Committed if !stands && !may_be_undone && made.idempotent_runs(&seen.key) > 0 => {
+            wrong("and it was undone".to_owned())
+        }
+        CallEnd::Refused | CallEnd::NotDone | CallEnd::Compensated if stands && is_last => {
             let at: Vec<_> = runs.map(|run| run.time_us).collect();
             wrong(format!("and it stands, done at {at:?} us"))
         }
@@ -244,7 +295,8 @@ fn check_effect(seen: &CallSeen, made: &CallsMade) -> Result<(), String> {
 
 /// A way out is not taken before the bound that was promised.
 fn check_bounds(seen: &CallSeen, made: &CallsMade, rebased: bool) -> Result<(), String> {
-    let Some(promise) = made.promises.get(&seen.key) else {
+    let of_step = seen.step.as_ref().map(|(_, promise)| promise);
+    let Some(promise) = of_step.or_else(|| made.promises.get(&seen.key)) else {
         return Err(format!("`{}` was accepted, and nobody asked for it", seen.key));
     };
     let wrong = |what: &str| Err(format!("`{}` {what} before its bound was over", seen.key));
@@ -281,7 +333,7 @@ impl CallsMade {
     }
 
     /// Whether the operation's effect stands at a receiver that runs each key once.
-    fn stands(&self, key: &str) -> bool {
+    pub(crate) fn stands(&self, key: &str) -> bool {
         self.standing.iter().zip(&self.kinds).any(|(standing, kind)| kind.is_idempotent() && standing.contains_key(key))
     }
 

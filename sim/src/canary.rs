@@ -41,11 +41,27 @@ pub enum Canary {
     BlindCompensation,
     /// Retries are made although their budget is empty.
     BudgetNotWithdrawn,
+    /// A run that has ended is taken up again, and ends again, though nobody asked for it.
+    RestartUnasked,
+    /// A step's call is undone while nobody knows whether it was done.
+    UndoWhileUncertain,
+    /// What a step does is done once more, under another key.
+    StepTwice,
+    /// What undoes a transfer moves back a part of it.
+    UndoInPart,
+    /// Time moves nothing on: no timer fires by itself.
+    NoTimers,
+    /// A new leader does not take up what the one before had begun.
+    ClaimIsIdle,
+    /// A receiver of events does not keep which ones it has had.
+    ForgetOffset,
+    /// Deliveries take no heed of keys.
+    ForgetEventKeys,
 }
 
 impl Canary {
     /// All of them, with the number of seeds within which each must be found.
-    pub const ALL: [(Self, u64); 18] = [
+    pub const ALL: [(Self, u64); 26] = [
         (Self::SkipSync, 20),
         (Self::AnswerBeforeDurable, 20),
         (Self::ForgetKeys, 20),
@@ -64,6 +80,14 @@ impl Canary {
         (Self::EarlyWayOut, 20),
         (Self::BlindCompensation, 10),
         (Self::BudgetNotWithdrawn, 20),
+        (Self::RestartUnasked, 60),
+        (Self::UndoWhileUncertain, 40),
+        (Self::StepTwice, 40),
+        (Self::UndoInPart, 100),
+        (Self::NoTimers, 20),
+        (Self::ClaimIsIdle, 40),
+        (Self::ForgetOffset, 40),
+        (Self::ForgetEventKeys, 60),
     ];
 
     /// The name on the command line.
@@ -87,6 +111,14 @@ impl Canary {
             Self::EarlyWayOut => "early-way-out",
             Self::BlindCompensation => "blind-compensation",
             Self::BudgetNotWithdrawn => "budget-not-withdrawn",
+            Self::RestartUnasked => "restart-unasked",
+            Self::UndoWhileUncertain => "undo-while-uncertain",
+            Self::StepTwice => "step-twice",
+            Self::UndoInPart => "undo-in-part",
+            Self::NoTimers => "no-timers",
+            Self::ClaimIsIdle => "claim-is-idle",
+            Self::ForgetOffset => "forget-offset",
+            Self::ForgetEventKeys => "forget-event-keys",
         }
     }
 

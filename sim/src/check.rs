@@ -6,7 +6,9 @@ use machine::{Body, Code, Entry, Fault, MemoryArchive, Record};
 use words::{Fingerprint, Position, Stamp};
 
 use crate::calls::{CallsMade, When};
+use crate::events::EventsMade;
 use crate::report::Outcome;
+use crate::runs::RunsAsked;
 use crate::witness::Witness;
 
 /// An entry as the log acknowledged it, or as a restart found it.
@@ -66,6 +68,10 @@ pub(crate) struct Ledger {
     pub(crate) late: Option<String>,
     /// Durable calls, as they were outside the log.
     pub(crate) calls_made: CallsMade,
+    /// What was asked of runs.
+    pub(crate) runs_asked: RunsAsked,
+    /// Events, as they were outside the log.
+    pub(crate) events_made: EventsMade,
     /// Whether the wall clock was allowed to jump across a restart, so that timers may be early.
     pub(crate) clock_was_rebased: bool,
 }
@@ -75,11 +81,15 @@ impl Ledger {
     pub(crate) fn judge(&self, outcome: &mut Outcome) -> Result<(), String> {
         let witness = Witness::replay(self)?;
         outcome.calls = witness.calls.count(&self.calls_made);
+        outcome.runs = witness.runs.counts();
+        outcome.events = witness.events.count(&self.events_made);
         outcome.sometimes.attempt_unreported |= witness.attempt_unreported;
         self.check_answers(&witness)?;
         self.check_real_time()?;
         self.check_once(&witness)?;
         witness.calls.judge(&self.calls_made, &|index| self.when(index), self.clock_was_rebased)?;
+        witness.runs.judge(&witness.calls, &self.calls_made)?;
+        witness.events.judge(&self.events_made)?;
         self.late.clone().map_or(Ok(()), Err)
     }
 
@@ -93,8 +103,9 @@ impl Ledger {
 
     fn check_answers(&self, witness: &Witness) -> Result<(), String> {
         for answered in &self.answered {
-            if matches!(answered.reply, Reply::Pending { .. }) && !witness.calls.knows(&answered.key) {
-                return Err(format!("`{}` was answered as accepted, and the log knows no such call", answered.key));
+            let is_known = || witness.calls.knows(&answered.key) || witness.runs.knows(&answered.key);
+            if matches!(answered.reply, Reply::Pending { .. }) && !is_known() {
+                return Err(format!("`{}` was answered as accepted, and the log knows of none", answered.key));
             }
             let Reply::Decided(decided) = &answered.reply else { continue };
             let wrong = |what: String| Err(format!("the answer to `{}` at {}: {what}", answered.key, decided.seen));
@@ -111,7 +122,7 @@ impl Ledger {
                     if record.key != answered.key {
                         return wrong(format!("is that of `{}`", record.key));
                     }
-                    if matches!(record.body, Body::CallAccepted(_)) {
+                    if record.body.is_pending() {
                         return wrong("is no end".to_owned());
                     }
                     let is_bar = matches!(record.body, Body::Barred);

@@ -1,5 +1,11 @@
 //! A client: asks, waits, asks again under the same key, and settles when it gives up.
 
+mod workflows;
+
+pub(crate) use workflows::command;
+
+use std::collections::VecDeque;
+
 use cell::Level;
 use fastrand::Rng;
 use machine::{BatchEncoder, BatchMode, CallOrder, Doubt, Op, OpenAccount, Order, Resolved, WayOut, encode_head};
@@ -44,6 +50,10 @@ pub(crate) enum Kind {
     Settle,
     Durable,
     Resolve,
+    Run,
+    Control,
+    Publish,
+    Other,
 }
 
 /// What a client asks to read.
@@ -60,6 +70,8 @@ pub(crate) enum Action {
     Read(ReadCall),
     /// To look whether a call waits for a person.
     Resolve,
+    /// To control one of the runs there are.
+    Control,
 }
 
 /// A client's memory.
@@ -75,6 +87,13 @@ pub(crate) struct Client {
     durable: Vec<Call>,
     /// Of 100 things it does, how many are durable calls; 0 in a world without them.
     calls_percent: u32,
+    /// The same of sagas and their runs, and of events.
+    pub(crate) sagas_percent: u32,
+    pub(crate) events_percent: u32,
+    /// What it does before anything else: the definitions and subscriptions that others count on.
+    pub(crate) first: VecDeque<Call>,
+    /// Whether one of its events, still to come, is taken by nobody.
+    pub(crate) has_poison: bool,
     receivers: u64,
     /// How much shorter the bounds of its calls are than it was promised: 1, unless something errs.
     pub(crate) bound_divisor: u64,
@@ -96,6 +115,10 @@ impl Client {
             last_key: None,
             durable: Vec::new(),
             calls_percent,
+            sagas_percent: 0,
+            events_percent: 0,
+            first: VecDeque::new(),
+            has_poison: false,
             receivers,
             bound_divisor: 1,
             seen: Position::START,
@@ -130,6 +153,15 @@ impl Client {
     }
 
     pub(crate) fn next(&mut self) -> Action {
+        if let Some(call) = self.first.pop_front() {
+            return Action::Write(call);
+        }
+        if self.sagas_percent > 0 && self.rng.u32(0..100) < self.sagas_percent {
+            return self.of_sagas();
+        }
+        if self.events_percent > 0 && self.rng.u32(0..100) < self.events_percent {
+            return self.of_events();
+        }
         if self.calls_percent > 0 && self.rng.u32(0..100) < self.calls_percent {
             return match self.rng.u32(0..20) {
                 0..3 => self.ask_again(),

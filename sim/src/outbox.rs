@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use call::BudgetSettings;
 use call::core::budget::Budget;
+use cell::Evaluation;
 use machine::{Body, Finding, Op, Phase, Record, Tried, encode_head};
 use words::Stamp;
 
 use crate::canary::Canary;
+use crate::courier::Courier;
 use crate::receiver::Said;
 
 /// An attempt under way.
@@ -32,6 +34,14 @@ pub(crate) struct Attempt {
     pub(crate) retry_granted_us: Option<u64>,
 }
 
+/// A result on its way into the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Report {
+    pub(crate) command: Vec<u8>,
+    /// The subscription whose deliveries it tells of.
+    pub(crate) confirms: Option<u64>,
+}
+
 /// What is done after an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Heard {
@@ -46,7 +56,11 @@ pub(crate) enum Heard {
 pub(crate) struct Outbox {
     pub(crate) attempts: BTreeMap<u64, Attempt>,
     /// Results on their way into the log, by the write that carries each.
-    pub(crate) reports: BTreeMap<u64, Vec<u8>>,
+    pub(crate) reports: BTreeMap<u64, Report>,
+    /// Steps that are being computed.
+    pub(crate) evaluations: BTreeMap<u64, Box<Evaluation>>,
+    /// Who delivers for each subscription.
+    pub(crate) couriers: BTreeMap<u64, Courier>,
     budgets: Vec<Budget>,
     process: Budget,
 }
@@ -57,6 +71,8 @@ impl Outbox {
         Self {
             attempts: BTreeMap::new(),
             reports: BTreeMap::new(),
+            evaluations: BTreeMap::new(),
+            couriers: BTreeMap::new(),
             budgets: (0..receivers).map(|_| budget()).collect(),
             process: budget(),
         }
@@ -85,6 +101,13 @@ impl Outbox {
         attempt.retry_granted_us = Some(time_us);
         let bound_us = ((1 << attempt.tries.min(6)) - 1) * 25_000;
         Heard::Again { in_us: 1 + jitter % bound_us }
+    }
+}
+
+impl Report {
+    /// Of what concerns no subscription.
+    pub(crate) const fn of(command: Vec<u8>) -> Self {
+        Self { command, confirms: None }
     }
 }
 

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use machine::Phase;
 
+use crate::runs::UNDOES;
+
 /// What a receiver promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -164,11 +166,24 @@ impl Receiver {
             self.places.insert(request.key.clone(), Place::Refused);
             return Said::Refused;
         }
+        if let Some(undone) = request.operation.strip_suffix(UNDOES) {
+            self.undo(undone);
+        }
         let run = Executed { time_us, request: request.id, is_copy: request.is_copy };
         self.executed.entry(request.operation.clone()).or_default().push(run);
         *self.standing.entry(request.operation.clone()).or_default() += 1;
         self.places.insert(request.key.clone(), Place::Done);
         Said::Done
+    }
+
+    /// What a saga undoes with a call of its own: the step's effect is taken back, or its key barred.
+    fn undo(&mut self, key: &str) {
+        if !self.kind.is_idempotent() {
+            return;
+        }
+        self.standing.remove(key);
+        let was_done = matches!(self.places.get(key), Some(Place::Done | Place::Undone));
+        self.places.insert(key.to_owned(), if was_done { Place::Undone } else { Place::Barred });
     }
 
     fn probe(&mut self, request: &Request) -> Said {

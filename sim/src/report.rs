@@ -3,7 +3,9 @@
 use std::fmt;
 
 use crate::calls::CallCounts;
+use crate::events::EventCounts;
 use crate::faults::{Fault, FaultCounts};
+use crate::runs::RunCounts;
 
 /// What one seed came to.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,10 @@ pub struct Outcome {
     pub simulated_us: u64,
     /// Durable calls, by how they came out.
     pub calls: CallCounts,
+    /// Runs of sagas, by how they came out.
+    pub runs: RunCounts,
+    /// Events, and what they did.
+    pub events: EventCounts,
     /// Faults that acted.
     pub faults: FaultCounts,
     /// Situations that at least one run must reach.
@@ -77,10 +83,14 @@ pub struct Sometimes {
     pub attempt_unreported: bool,
     /// A request came late to a receiver that had barred its key.
     pub late_after_bar: bool,
+    /// A leader was lost while a step was computed.
+    pub claimed_while_computing: bool,
+    /// An event came again to a receiver that had it.
+    pub event_known: bool,
 }
 
 impl Sometimes {
-    fn all(&mut self) -> [(&'static str, &mut bool); 20] {
+    fn all(&mut self) -> [(&'static str, &mut bool); 22] {
         [
             ("replayed after loss", &mut self.replayed_after_loss),
             ("joined", &mut self.joined),
@@ -102,6 +112,8 @@ impl Sometimes {
             ("claimed while trying", &mut self.claimed_while_trying),
             ("attempt unreported", &mut self.attempt_unreported),
             ("late after a bar", &mut self.late_after_bar),
+            ("claimed while computing", &mut self.claimed_while_computing),
+            ("an event came again", &mut self.event_known),
         ]
     }
 
@@ -134,6 +146,8 @@ impl Summary {
         self.total.restarts += outcome.restarts;
         self.total.simulated_us += outcome.simulated_us;
         self.total.calls.add(&outcome.calls);
+        self.total.runs.add(&outcome.runs);
+        self.total.events.add(&outcome.events);
         self.total.faults.add(&outcome.faults);
         self.total.sometimes.merge(&outcome.sometimes);
         if let Some(violation) = &outcome.violation {
@@ -147,7 +161,19 @@ impl Summary {
         let missed = sometimes.all().into_iter().filter(|(_, hit)| !**hit).map(|(name, _)| name);
         let calls = &self.total.calls;
         let ends = CallCounts::ENDS.iter().zip(calls.ends).filter(|(_, n)| *n == 0).map(|(end, _)| end.as_str());
-        missed.chain(ends).chain((calls.escalated == 0).then_some("left to a person")).collect()
+        let (runs, events) = (&self.total.runs, &self.total.events);
+        let counted = [
+            ("left to a person", calls.escalated),
+            ("a run done", runs.ends[0]),
+            ("a run compensated", runs.ends[1]),
+            ("a run escalated", runs.ends[2]),
+            ("a run restarted", runs.restarts),
+            ("a step undone", runs.undone),
+            ("an event taken", events.effects),
+            ("an event given up", events.dead),
+        ];
+        let uncounted = counted.into_iter().filter(|(_, n)| *n == 0).map(|(name, _)| name);
+        missed.chain(ends).chain(uncounted).collect()
     }
 }
 
@@ -165,6 +191,13 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "  {:<22} {}", "left to a person", calls.escalated)?;
         writeln!(f, "  {:<22} {}", "assumed not done, done", calls.done_all_the_same)?;
+        let (runs, events) = (&total.runs, &total.events);
+        writeln!(f, "runs             {}: {} steps done, {} undone", runs.started, runs.done, runs.undone)?;
+        for (end, n) in ["done", "compensated", "escalated"].into_iter().zip(runs.ends) {
+            writeln!(f, "  {end:<22} {n}")?;
+        }
+        writeln!(f, "  {:<22} {}", "restarted", runs.restarts)?;
+        writeln!(f, "events           {}: {} taken, {} given up", events.published, events.effects, events.dead)?;
         writeln!(f, "simulated time   {:.0} s", total.simulated_us as f64 / 1e6)?;
         writeln!(f, "faults")?;
         for fault in Fault::ALL {

@@ -1,11 +1,13 @@
 //! The witness: another machine that applies the same log and tells what each answer should have been.
 
 use hashbrown::HashMap;
-use machine::{Applied, Archive, Body, Entry, Event, Machine, MemoryArchive, Op, Record};
+use machine::{Applied, Archive, Body, Entry, Event, Machine, MemoryArchive, Op, Record, SagaRecord};
 use words::{CellName, Fingerprint, Stamp};
 
 use crate::calls::{CallLog, When};
 use crate::check::{Ledger, ReadSeen};
+use crate::events::EventLog;
+use crate::runs::RunLog;
 
 /// What the log says of a key.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Witness {
     pub(crate) archive: MemoryArchive,
     pub(crate) by_key: HashMap<String, Decision>,
     pub(crate) calls: CallLog,
+    pub(crate) runs: RunLog,
+    pub(crate) events: EventLog,
     /// An attempt was given up although its leader still led.
     pub(crate) attempt_unreported: bool,
 }
@@ -33,6 +37,8 @@ struct Replay<'a> {
     archive: MemoryArchive,
     by_key: HashMap<String, Decision>,
     calls: CallLog,
+    runs: RunLog,
+    events: EventLog,
     attempt_unreported: bool,
     held: HashMap<u128, (u64, u64)>,
 }
@@ -48,6 +54,8 @@ impl Witness {
             archive: MemoryArchive::default(),
             by_key: HashMap::new(),
             calls: CallLog::default(),
+            runs: RunLog::default(),
+            events: EventLog::default(),
             attempt_unreported: false,
             held: HashMap::new(),
         };
@@ -73,8 +81,8 @@ impl Witness {
         if let Some(read) = reads.next() {
             return Err(format!("a read of `{}` saw entry {}, which is not in the log", read.account, read.position));
         }
-        let Replay { archive, by_key, calls, attempt_unreported, .. } = replay;
-        Ok(Self { archive, by_key, calls, attempt_unreported })
+        let Replay { archive, by_key, calls, runs, events, attempt_unreported, .. } = replay;
+        Ok(Self { archive, by_key, calls, runs, events, attempt_unreported })
     }
 }
 
@@ -106,7 +114,11 @@ impl Replay<'_> {
         let record = Record::decode(&bytes).map_err(|error| error.to_string())?;
         let when = When { index, stamp: record.stamp, time_us: begun_us };
         self.calls.note(ordinal, when, &record)?;
-        if !record.key.is_empty() {
+        self.runs.note(ordinal, when, &record, &self.machine, &self.ledger.runs_asked)?;
+        self.events.note(ordinal, when, &record)?;
+        // An event bears the key of what published it.
+        let is_event = matches!(record.body, Body::Topic(machine::TopicRecord::Published { .. }));
+        if !record.key.is_empty() && !is_event {
             self.note_decision(&record, index)?;
         }
         if let Body::CallTried(tried) = record.body {
@@ -138,15 +150,26 @@ impl Replay<'_> {
     /// Each key is decided once: at once, or accepted first and ended later.
     fn note_decision(&mut self, record: &Record<'_>, index: u64) -> Result<(), String> {
         let is_bar = matches!(record.body, Body::Barred);
-        let is_pending = matches!(record.body, Body::CallAccepted(_));
+        let is_pending = record.body.is_pending();
         let fingerprint = record.fingerprint;
         let Some(first) = self.by_key.get_mut(record.key) else {
             let decision = Decision { index, fingerprint, is_bar, is_pending };
             self.by_key.insert(record.key.to_owned(), decision);
             return Ok(());
         };
-        let is_end = matches!(record.body, Body::CallEnded(_)) && first.fingerprint == fingerprint;
-        if is_end && std::mem::take(&mut first.is_pending) {
+        let is_same = first.fingerprint == fingerprint;
+        let is_end = matches!(record.body, Body::CallEnded(_) | Body::Saga(SagaRecord::Ended { .. }));
+        if is_end && is_same && std::mem::take(&mut first.is_pending) {
+            return Ok(());
+        }
+        // A step or a run that goes on; what it may and may not do is looked at where runs and calls are.
+        let goes_on = match record.body {
+            Body::CallAccepted(call) => call.owner.is_some(),
+            Body::Saga(SagaRecord::Restarted { .. }) => true,
+            Body::Saga(SagaRecord::Started { parent, .. }) => parent.is_some(),
+            _ => false,
+        };
+        if goes_on && is_same && !std::mem::replace(&mut first.is_pending, true) {
             return Ok(());
         }
         Err(format!("`{}` was decided twice, in entries {} and {index}", record.key, first.index))

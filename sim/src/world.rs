@@ -4,6 +4,7 @@ mod clients;
 mod disasters;
 mod outside;
 mod server;
+mod workflows;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -24,6 +25,7 @@ use crate::report::Outcome;
 use crate::trace::Trace;
 use outside::{Flight, Outside, RECEIVERS};
 use server::Patience;
+use workflows::{EVENTS_HEALING_US, SAGAS_HEALING_US, Workflows};
 
 /// 2026-01-01T00:00:00Z, when simulated time begins, in microseconds since 1970.
 const EPOCH_US: u64 = 1_767_225_600_000_000;
@@ -64,11 +66,13 @@ pub fn run(settings: Settings) -> Outcome {
         // What is wrong says more than what did not come to an end.
         let finished = world.finish();
         world.close_receivers();
+        world.close_hooks();
         result = world.ledger.judge(&mut world.outcome).and(finished);
     }
     world.outcome.violation = result.err();
     world.outcome.faults = world.swarm.counts;
-    world.outcome.simulated_us = world.time_us;
+    // What waits for hours for its next attempt is no feat of speed.
+    world.outcome.simulated_us = world.time_us.min(settings.faulty_us + settings.healing_us + CALLS_HEALING_US);
     world.outcome.entries = world.ledger.log.len() as u64;
     world.outcome.trace_digest = world.trace.digest();
     world.outcome.lines = std::mem::take(&mut world.trace).into_lines();
@@ -143,6 +147,7 @@ struct World {
     next_id: u64,
     /// Whether durable calls are part of the workload.
     has_calls: bool,
+    workflows: Workflows,
     outside: Rng,
     outbox: Outbox,
     receivers: Vec<Receiver>,
@@ -172,6 +177,7 @@ impl World {
         let mut outside = stream();
         let has_calls = outside.bool();
         let calls_percent = if has_calls { outside.u32(10..50) } else { 0 };
+        let workflows = Workflows::draw(stream());
         let bound_divisor = if settings.canary == Some(Canary::EarlyWayOut) { 3 } else { 1 };
         let client = |(id, rng)| {
             let mut client = Client::new(id, rng, calls_percent, RECEIVERS as u64);
@@ -199,6 +205,7 @@ impl World {
             messages: HashMap::new(),
             next_id: 1,
             has_calls,
+            workflows,
             outside,
             outbox: Outbox::new(RECEIVERS),
             receivers: Vec::new(),
@@ -215,9 +222,10 @@ impl World {
     }
 
     fn live(&mut self) -> Result<(), String> {
-        if self.has_calls {
+        if self.has_calls || self.workflows.has_sagas {
             self.open_receivers();
         }
+        self.begin_workflows();
         self.start_node()?;
         for client in 0..self.settings.clients {
             self.after(client as u64 * 1_000, Event::Step { client });
@@ -225,7 +233,9 @@ impl World {
         self.after(200_000, Event::Disaster);
         self.after(self.settings.faulty_us, Event::Heal);
         let calls_us = if self.has_calls { CALLS_HEALING_US } else { 0 };
-        let end_us = self.settings.faulty_us + self.settings.healing_us + calls_us;
+        let sagas_us = if self.workflows.has_sagas { SAGAS_HEALING_US } else { 0 };
+        let events_us = if self.workflows.has_events { EVENTS_HEALING_US } else { 0 };
+        let end_us = self.settings.faulty_us + self.settings.healing_us + calls_us + sagas_us + events_us;
         while let Some(Reverse((time_us, _, event))) = self.heap.pop() {
             if time_us > end_us || (self.healed && self.is_quiet()) {
                 break;
@@ -248,11 +258,19 @@ impl World {
         if !node.cell.is_idle() {
             return Err("the server is not idle after healing".to_owned());
         }
+        if let Some(open) = self.open_workflows() {
+            return Err(open);
+        }
         if !self.outside_is_quiet() {
             return Err(format!("{} calls are still open after healing", node.cell.machine().calls_len()));
         }
         self.check_nobody_waits();
         Ok(())
+    }
+
+    /// Whether there is anything beyond calls and the ledger.
+    const fn has_workflows(&self) -> bool {
+        self.workflows.has_sagas || self.workflows.has_events
     }
 
     fn is_quiet(&self) -> bool {

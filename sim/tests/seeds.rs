@@ -26,3 +26,15 @@ fn each_has_an_answer_by_their_own_deadline() {
 fn who_is_given_up_is_answered_in_order() {
     [72, 90].into_iter().for_each(check);
 }
+
+/// A delivery that had passed over many records with nothing wanted among them told so without end.
+#[test]
+fn what_was_passed_over_is_told_once() {
+    [137, 290].into_iter().for_each(check);
+}
+
+/// Runs of sagas, some of them restarted, and events that are delivered for days.
+#[test]
+fn sagas_and_events() {
+    [36, 57, 112, 216].into_iter().for_each(check);
+}

@@ -1,13 +1,13 @@
 //! The clients' side of the world: asking, waiting, asking again, and what an answer teaches.
 
 use cell::{Decided, Found, Level, Part, Query, Read, ReadReply, Rejected, Reply};
-use machine::{Body, Command, Record};
+use machine::{Body, Command, Control, Record};
 use words::{Position, Stamp, TransferId};
 
 use super::{Doing, Event, Message, Payload, Request, World};
 use crate::canary::Canary;
 use crate::check::{Answered, ReadSeen};
-use crate::client::{Action, Call, ReadCall, account_name};
+use crate::client::{Action, Call, Kind, ReadCall, account_name};
 use crate::faults::Fault;
 
 /// How long a client waits beyond its deadline before it takes silence for an answer.
@@ -26,8 +26,18 @@ impl World {
             Action::Resolve => match self.left_to_a_person() {
                 Some(call) => match self.clients[at].0.resolve(call) {
                     Action::Write(state) => self.begin_write(at, state),
-                    Action::Read(_) | Action::Resolve => unreachable!("a decree is a write"),
+                    _ => unreachable!("a decree is a write"),
                 },
+                None => self.rest(at),
+            },
+            Action::Control => match self.run_to_control() {
+                Some((run, control)) => {
+                    if matches!(control, Control::Restart { .. }) {
+                        self.ledger.runs_asked.restarts.insert(run);
+                    }
+                    let state = self.clients[at].0.control(run, control);
+                    self.begin_write(at, state);
+                }
                 None => self.rest(at),
             },
         }
@@ -38,6 +48,8 @@ impl World {
         let call = state.again.unwrap_or(self.next_id);
         if let Some(promise) = state.promise {
             self.ledger.calls_made.promises.insert(state.key.clone(), promise);
+        }
+        if matches!(state.kind, Kind::Durable | Kind::Run) {
             self.clients[at].0.remember(call, &state);
         }
         self.send_write(at, call, state);

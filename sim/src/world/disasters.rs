@@ -139,6 +139,7 @@ impl World {
         self.healed = true;
         self.swarm.heal();
         self.heal_receivers();
+        self.heal_hooks();
         self.disk.set_capacity(None);
         self.trace.line(self.time_us, format_args!("everything heals"));
     }

@@ -7,8 +7,9 @@ use super::{Event, World};
 use crate::calls::Sent;
 use crate::canary::Canary;
 use crate::faults::Fault;
-use crate::outbox::{Attempt, Heard, Outbox};
+use crate::outbox::{Attempt, Heard, Outbox, Report};
 use crate::receiver::{Entered, Kind, Receiver, Request, Said};
+use crate::runs::UNDOES;
 
 /// How many strangers there are.
 pub(super) const RECEIVERS: usize = 3;
@@ -37,6 +38,16 @@ pub(super) enum Outside {
     Fortune,
     /// A receiver comes back.
     Up { receiver: usize },
+    /// A step of a run is computed.
+    Computed { life: u64, id: u64 },
+    /// An event reaches a receiver.
+    Carried { parcel: u64 },
+    /// An attempt at a delivery is over.
+    Delivered { life: u64, subscription: u64, delivery: u64, done: bool },
+    /// What came of deliveries is in the log.
+    Confirmed { life: u64, subscription: u64 },
+    /// The luck of a receiver of events changes.
+    HookFortune,
 }
 
 /// A request on its way, and to whom its answer goes.
@@ -50,7 +61,15 @@ pub(super) struct Flight {
 impl Outside {
     /// Whether it happens in the server's process, which may stand still.
     pub(super) const fn is_in_server(self) -> bool {
-        matches!(self, Self::Answer { .. } | Self::GiveUp { .. } | Self::TryAgain { .. } | Self::Report { .. })
+        !matches!(
+            self,
+            Self::Arrive { .. }
+                | Self::Commit { .. }
+                | Self::Fortune
+                | Self::Up { .. }
+                | Self::Carried { .. }
+                | Self::HookFortune
+        )
     }
 }
 
@@ -77,7 +96,20 @@ impl World {
             Outside::GiveUp { life, attempt } if life == self.life => return self.give_up(attempt),
             Outside::TryAgain { life, attempt } if life == self.life => self.try_request(attempt),
             Outside::Report { life, report } if life == self.life => return self.report_again(report),
-            Outside::Answer { .. } | Outside::GiveUp { .. } | Outside::TryAgain { .. } | Outside::Report { .. } => {}
+            Outside::Carried { parcel } => self.carried(parcel),
+            Outside::HookFortune => self.change_hook_fortune(),
+            Outside::Computed { life, id } if life == self.life => self.computed(id),
+            Outside::Delivered { life, subscription, delivery, done } if life == self.life => {
+                return self.delivered(subscription, delivery, done);
+            }
+            Outside::Confirmed { life, subscription } if life == self.life => {
+                if let Some(courier) = self.outbox.couriers.get_mut(&subscription) {
+                    courier.confirm();
+                }
+                return self.drive_courier(subscription);
+            }
+            // Of a life that is over.
+            _ => {}
         }
         Ok(())
     }
@@ -87,6 +119,9 @@ impl World {
         let Some(node) = &self.node else { return false };
         let machine = node.cell.machine();
         if !self.flights.is_empty() || !self.outbox.reports.is_empty() {
+            return false;
+        }
+        if self.has_workflows() && !self.workflows_are_quiet() {
             return false;
         }
         machine.calls_len() == 0
@@ -103,8 +138,15 @@ impl World {
     }
 
     pub(super) fn perform(&mut self, work: Work) -> Result<(), String> {
-        let Work::Try { call, attempt, phase, remaining_us, accepted } = work else {
-            unreachable!("nobody subscribes to anything here: {work:?}");
+        let (call, attempt, phase, remaining_us, accepted) = match work {
+            Work::Try { call, attempt, phase, remaining_us, accepted } => {
+                (call, attempt, phase, remaining_us, accepted)
+            }
+            Work::Deliver { subscription } => return self.ring_courier(subscription),
+            Work::Evaluate(asked) => {
+                self.perform_evaluation(asked);
+                return Ok(());
+            }
         };
         self.next_id += 1;
         let id = self.next_id;
@@ -121,6 +163,11 @@ impl World {
         };
         if self.settings.canary == Some(Canary::BlindCompensation) && performed.can_compensate {
             self.outbox.attempts.insert(id, Attempt { phase: Phase::Compensate, ..performed.clone() });
+            self.try_request(id);
+        }
+        if self.settings.canary == Some(Canary::UndoWhileUncertain) && phase == Phase::Resend {
+            let key = format!("{}{UNDOES}", performed.key);
+            self.outbox.attempts.insert(id, Attempt { phase: Phase::Call, key, ..performed.clone() });
             self.try_request(id);
         }
         self.outbox.attempts.insert(id, performed);
@@ -280,17 +327,14 @@ impl World {
 
     fn report(&mut self, attempt: &Attempt, finding: Finding) -> Result<(), String> {
         let retry_after_ms = if finding == Finding::NotDone && self.outside.u8(..) < 32 { 400 } else { 0 };
-        self.next_id += 1;
-        let report = self.next_id;
-        self.outbox.reports.insert(report, attempt.report(finding, retry_after_ms));
-        self.after(0, Event::Outside(Outside::Report { life: self.life, report }));
+        self.submit_report(Report::of(attempt.report(finding, retry_after_ms)), 0);
         Ok(())
     }
 
     /// Submits a result, for the first time or again: it is taken once, and of no consequence after that.
     fn report_again(&mut self, report: u64) -> Result<(), String> {
         let now = self.now();
-        let Some(command) = self.outbox.reports.get(&report).cloned() else { return Ok(()) };
+        let Some(Report { command, .. }) = self.outbox.reports.get(&report).cloned() else { return Ok(()) };
         let Some(node) = &mut self.node else { return Ok(()) };
         let write = Write { command, deadline_us: now.mono_us + REPORT_TIMEOUT_US, waits_for_end: false };
         node.cell.submit(write, report, now).map_err(|fault| fault.to_string())?;
@@ -308,7 +352,13 @@ impl World {
                 let again = Outside::Report { life: self.life, report: id };
                 self.after(REPORT_AGAIN_US, Event::Outside(again));
             }
-            Reply::Decided(_) | Reply::Pending { .. } => drop(self.outbox.reports.remove(&id)),
+            Reply::Decided(_) | Reply::Pending { .. } => {
+                let report = self.outbox.reports.remove(&id);
+                if let Some(subscription) = report.and_then(|report| report.confirms) {
+                    let confirmed = Outside::Confirmed { life: self.life, subscription };
+                    self.after(0, Event::Outside(confirmed));
+                }
+            }
         }
         true
     }
@@ -317,6 +367,7 @@ impl World {
         if self.healed {
             return;
         }
+        self.restart_unasked();
         let pause_us = self.outside.u64(100_000..1_200_000);
         self.after(pause_us, Event::Outside(Outside::Fortune));
         let at = self.outside.usize(..RECEIVERS);

@@ -78,7 +78,9 @@ impl World {
         }
         let waits = node.cell.is_appending() || node.cell.has_waiting_reads();
         let is_full = node.cell.is_storage_full();
-        let timer_us = node.cell.timer_due_in_us(now).filter(|_| !node.cell.is_appending() && !is_full);
+        let stands_still = self.settings.canary == Some(Canary::NoTimers);
+        let timer_us =
+            node.cell.timer_due_in_us(now).filter(|_| !node.cell.is_appending() && !is_full && !stands_still);
         let pending_us = node.cell.pending_due_in_us(now);
         let has_house_work = node.has_house_work();
         self.outcome.sometimes.hold_expired |= node.cell.status().counters.expired_holds > 0;
@@ -102,6 +104,9 @@ impl World {
         if poll_us < self.next_poll_us {
             self.next_poll_us = poll_us;
             self.at(poll_us, Event::Poll { life });
+        }
+        if self.has_workflows() {
+            self.check_claim(&mut pumped.work, !pumped.applied.is_empty())?;
         }
         self.hand_out(pumped)
     }
@@ -221,6 +226,11 @@ impl World {
                 return Ok(());
             }
             Append::Rejected(_) if told_early => return Err("an entry answered early was rejected".to_owned()),
+            // Without its claim nobody leads: the server does not start.
+            Append::Rejected(log::Rejected::Full) if node.cell.tail().epoch < node.cell.epoch() => {
+                self.stop_node("no room for its claim");
+                return Ok(());
+            }
             Append::Rejected(log::Rejected::Full) => node.cell.append_rejected(Rejected::StorageFull),
             Append::Unknown(_) => {
                 self.lost_append_us = Some(begun_us);

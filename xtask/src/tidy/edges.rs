@@ -71,6 +71,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crates/cell",
             // The retry budget, which is pure.
             "crates/call",
+            // So is the evaluation of what steps ask for.
+            "crates/saga",
         ],
     ),
     ("own-postgres", &[]),
