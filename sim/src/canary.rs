@@ -82,7 +82,7 @@ impl Canary {
         (Self::BudgetNotWithdrawn, 20),
         (Self::RestartUnasked, 60),
         (Self::UndoWhileUncertain, 40),
-        (Self::StepTwice, 40),
+        (Self::StepTwice, 150),
         (Self::UndoInPart, 100),
         (Self::NoTimers, 20),
         (Self::ClaimIsIdle, 40),

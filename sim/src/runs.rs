@@ -335,6 +335,7 @@ impl RunSeen {
             let expected = match planned.kind {
                 StepKind::Transfer | StepKind::Capture => is_done == has_moved,
                 StepKind::Hold => !has_moved,
+                StepKind::Call | StepKind::Timer | StepKind::Saga => step.made == 0 && !has_moved,
                 _ => true,
             };
             if !expected {

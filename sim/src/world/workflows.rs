@@ -118,7 +118,8 @@ impl World {
     /// With the canary: what a step does is done once more, beside its run.
     fn do_twice(&mut self, asked: &Evaluation) {
         let Some(view) = self.node.as_ref().and_then(|node| node.cell.machine().run(asked.run)) else { return };
-        let key = format!("{}/s0/again", view.id);
+        // Steps are drawn with their numbers for ids.
+        let key = format!("{}/s{}/again", view.id, asked.step);
         let (from, to) = (account_name(0), account_name(1));
         let amount = Amount::new(1).expect("it is one");
         let order = Order { from: &from, to: &to, amount, hold_ms: None, memo: "", metadata: "" };
