@@ -1,5 +1,6 @@
-//! A checkout over four real services, each a process with a database of its own: whatever is killed, lost or doubled, in
-//! the end each order is either reserved, paid, shipped and told of once, or wholly undone, and stock and money reconcile.
+//! A checkout over four real services, each a process with a database of its own, as runs of a saga: whatever is killed, lost
+//! or doubled, in the end each order is either reserved, paid, shipped and told of once, or wholly undone, and stock and money
+//! reconcile to the unit, in the four databases and in the cell's ledger.
 //!
 //! `TERTIUM_ORDERS` says how many orders (2,000), `TERTIUM_SEED` repeats a run's draws, `TERTIUM_BIN` names the server.
 
@@ -10,7 +11,7 @@ use std::time::Instant;
 use tertium_bench::process::release_binary;
 use tertium_bench::relay::Faults;
 use tertium_bench::retail;
-use tertium_bench::shop::books::Reconciled;
+use tertium_bench::shop::books::{Books, Reconciled};
 use tertium_bench::shop::checkout;
 use tertium_bench::shop::order::{Supplies, orders};
 use tertium_bench::shop::street::{Harm, Plan, Street, Victim};
@@ -67,6 +68,7 @@ fn run(count: usize, seed: u64, with_inbox: bool, victims: &[Victim]) -> io::Res
     let bench = Path::new(env!("CARGO_BIN_EXE_tertium-bench")).to_owned();
     let plan = Plan { tertium: release_binary()?, bench, with_inbox, faults: FAULTS, seed };
     let mut street = Street::open(&plan, &supplies)?;
+    checkout::prepare(&street)?;
     let began = Instant::now();
     let told = checkout::run(&mut street, &orders, victims, seed)?;
     let harm = street.harm();
@@ -78,7 +80,10 @@ fn run(count: usize, seed: u64, with_inbox: bool, victims: &[Victim]) -> io::Res
         harm.dropped,
         harm.duplicated
     );
-    Ok((street.books()?.reconcile(&supplies, &orders, &told), harm))
+    let open = checkout::left_open(&street)?;
+    assert!(open.is_empty(), "each buyer was told, and yet: {open:?}");
+    let books = Books { sales: Some(checkout::sales(&street)?), ..street.books()? };
+    Ok((books.reconcile(&supplies, &orders, &told), harm))
 }
 
 fn number(name: &str) -> Option<u64> {

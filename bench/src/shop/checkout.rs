@@ -1,8 +1,8 @@
-//! The buyers: each order is placed through the cell until it has an end, while services and the cell are killed.
+//! The buyers: each order is a run of the saga in `docs/examples/shop.saga.yaml`, asked for until it has its end, while
+//! services and the cell are killed.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +16,9 @@ use super::street::{Street, Victim};
 use super::trade::Trade;
 use crate::call::{Answer, Client};
 use crate::http;
+use crate::process::workspace;
+use crate::retail::UNIT;
+use crate::storm::check::list;
 
 /// Buyers at once.
 const BUYERS: u64 = 16;
@@ -29,6 +32,54 @@ const REPLY: Duration = Duration::from_secs(15);
 /// The longest a victim stays down.
 const DOWN_MS_MAX: u64 = 150;
 
+/// Where the saga's text has each service.
+const PLACES: [(&str, Trade); 4] = [
+    ("127.0.0.1:9001", Trade::Stock),
+    ("127.0.0.1:9002", Trade::Payment),
+    ("127.0.0.1:9003", Trade::Shipping),
+    ("127.0.0.1:9004", Trade::Notification),
+];
+
+/// The accounts of the cell's ledger that sales are booked between: without a floor, and with one.
+const BUYING: &str = "buyers";
+const SALES: &str = "sales";
+
+/// Opens the accounts and defines the saga.
+///
+/// # Errors
+/// Where the cell refuses one of them.
+pub fn prepare(street: &Street) -> io::Result<()> {
+    let mut client = Client::new(street.cell(), REPLY);
+    for (account, floor) in [(BUYING, Value::Null), (SALES, json!(0))] {
+        let body = json!({ "id": account, "unit": UNIT, "floor": floor });
+        let answer = client.post_with("/v1/accounts", &format!("open/{account}"), &[], &body)?;
+        must(&answer, 201)?;
+    }
+    let text = definition(street)?;
+    let request = format!(
+        "PUT /v1/sagas/shop HTTP/1.1\r\nHost: t\r\nContent-Type: application/yaml\r\nIdempotency-Key: define/shop\r\n\
+         Content-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    must(&client.exchange(request.as_bytes())?, 201)
+}
+
+/// The saga's text, with the services where they are.
+fn definition(street: &Street) -> io::Result<String> {
+    let text = std::fs::read_to_string(workspace().join("docs/examples/shop.saga.yaml"))?;
+    let placed =
+        PLACES.iter().fold(text, |text, (place, trade)| text.replace(place, &street.service(*trade).to_string()));
+    if street.with_inbox() {
+        return Ok(placed);
+    }
+    // A service without keys can not be asked for them: it is only sent the call again.
+    let lines = placed.lines().map(|line| match line.trim_start().strip_prefix("probe: ") {
+        Some(_) => format!("{}on_uncertain: resend\n", &line[..line.len() - line.trim_start().len()]),
+        None => format!("{line}\n"),
+    });
+    Ok(lines.collect())
+}
+
 /// Places all orders, and strikes down each of `victims` in turn, spread over the time that takes. Gives what each buyer was
 /// told.
 ///
@@ -36,16 +87,15 @@ const DOWN_MS_MAX: u64 = 150;
 /// An order that has no end in time, or one that is neither done nor undone; a process that does not come back.
 pub fn run(street: &mut Street, orders: &[Order], victims: &[Victim], seed: u64) -> io::Result<BTreeMap<String, End>> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let told = Mutex::new(BTreeMap::new());
-    let (front, desks) = (street.front(), Desks::of(street));
+    let (told, front) = (Mutex::new(BTreeMap::new()), street.front());
     std::thread::scope(|scope| {
         let buyers: Vec<_> = (0..BUYERS)
             .map(|number| {
-                let (next, done, told, desks) = (&next, &done, &told, &desks);
+                let (next, done, told) = (&next, &done, &told);
                 scope.spawn(move || -> io::Result<()> {
-                    let mut buyer = Buyer::new(front, seed ^ number, desks);
+                    let (mut client, mut rng) = (Client::new(front, REPLY), Rng::with_seed(seed ^ number));
                     while let Some(order) = orders.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let end = buyer.place(order)?;
+                        let end = place(&mut client, &mut rng, order)?;
                         told.lock().map_err(|_| io::Error::other("a buyer panicked"))?.insert(order.id.clone(), end);
                         done.fetch_add(1, Ordering::Relaxed);
                     }
@@ -61,101 +111,46 @@ pub fn run(street: &mut Street, orders: &[Order], victims: &[Victim], seed: u64)
             }
             street.strike(*victim, Duration::from_millis(rng.u64(0..=DOWN_MS_MAX)))?;
         }
-        for buyer in buyers {
-            buyer.join().map_err(|_| io::Error::other("a buyer panicked"))??;
-        }
-        Ok::<_, io::Error>(())
+        buyers.into_iter().try_for_each(|buyer| buyer.join().map_err(|_| io::Error::other("a buyer panicked"))?)
     })?;
     told.into_inner().map_err(|_| io::Error::other("a buyer panicked"))
 }
 
-/// Where each service is called.
-struct Desks {
-    stock: SocketAddr,
-    payment: SocketAddr,
-    shipping: SocketAddr,
-    notification: SocketAddr,
-    with_inbox: bool,
+/// What the cell's ledger says was sold, in thousandths of a pound.
+///
+/// # Errors
+/// Where it does not say.
+pub fn sales(street: &Street) -> io::Result<i64> {
+    let answer = Client::new(street.cell(), REPLY).get(&format!("/v1/accounts/{SALES}"))?;
+    answer.json()["balance"].as_i64().ok_or_else(|| io::Error::other(answer.to_string()))
 }
 
-impl Desks {
-    fn of(street: &Street) -> Self {
-        Self {
-            stock: street.service(Trade::Stock),
-            payment: street.service(Trade::Payment),
-            shipping: street.service(Trade::Shipping),
-            notification: street.service(Trade::Notification),
-            with_inbox: street.with_inbox(),
-        }
-    }
+/// What the cell still has to do, or does not know: nothing, once each buyer was told.
+///
+/// # Errors
+/// Where it does not say.
+pub fn left_open(street: &Street) -> io::Result<Vec<Value>> {
+    let mut client = Client::new(street.cell(), REPLY);
+    let mut open = list(&mut client, "/v1/uncertain?limit=100")?;
+    open.extend(list(&mut client, "/v1/runs?limit=100")?);
+    Ok(open)
 }
 
-struct Buyer<'s> {
-    client: Client,
-    rng: Rng,
-    desks: &'s Desks,
-}
-
-impl<'s> Buyer<'s> {
-    fn new(front: SocketAddr, seed: u64, desks: &'s Desks) -> Self {
-        Self { client: Client::new(front, REPLY), rng: Rng::with_seed(seed), desks }
-    }
-
-    /// One durable call after the other; what was done is undone if one is refused.
-    fn place(&mut self, order: &Order) -> io::Result<End> {
-        let Desks { stock, payment, shipping, notification, with_inbox } = *self.desks;
-        let id = order.id.as_str();
-        let reserve = json!({ "order": id, "items": order.items });
-        let mut reserve = surely(format!("http://{stock}/reservations"), reserve);
-        if with_inbox {
-            reserve["on_uncertain"] = "probe".into();
-            reserve["probe"] = json!({ "url": format!("http://{stock}/calls/{{key}}") });
-        }
-        if !self.call(id, "reserve", reserve)? {
-            return Ok(End::Undone);
-        }
-        let charge = json!({ "order": id, "customer": order.customer, "amount": order.total });
-        let release = surely(format!("http://{stock}/reservations/release"), json!({ "order": id }));
-        if !self.call(id, "charge", surely(format!("http://{payment}/charges"), charge))? {
-            return self.must(id, "release", release).map(|()| End::Undone);
-        }
-        let parcel = json!({ "order": id, "items": order.items });
-        if !self.call(id, "ship", surely(format!("http://{shipping}/parcels"), parcel))? {
-            let refund = surely(format!("http://{payment}/charges/refund"), json!({ "order": id }));
-            self.must(id, "refund", refund)?;
-            return self.must(id, "release", release).map(|()| End::Undone);
-        }
-        let message = json!({ "order": id, "customer": order.customer, "tracking": format!("T-{id}") });
-        self.must(id, "notify", surely(format!("http://{notification}/messages"), message))?;
-        Ok(End::Done)
-    }
-
-    fn must(&mut self, order: &str, step: &str, call: Value) -> io::Result<()> {
-        if self.call(order, step, call)? {
-            return Ok(());
-        }
-        Err(io::Error::other(format!("order {order}: {step} was refused")))
-    }
-
-    /// Whether it was done, once that is sure.
-    fn call(&mut self, order: &str, step: &str, call: Value) -> io::Result<bool> {
-        let answer = self.definite("/v1/calls", &format!("{order}/{step}"), &call)?;
-        match (answer.status, answer.code().as_str()) {
-            (200, _) => Ok(true),
-            (422, "call-refused") | (502, "call-not-done") => Ok(false),
-            _ => Err(io::Error::other(format!("order {order}, {step}: {answer}"))),
-        }
-    }
-
-    fn definite(&mut self, path: &str, key: &str, body: &Value) -> io::Result<Answer> {
-        let mut request = Vec::new();
-        http::put_post(&mut request, path, key, body.to_string().as_bytes());
-        Ok(self.client.definite(&request, &mut self.rng, PATIENCE)?.0)
+/// One run, asked for until it has its end.
+fn place(client: &mut Client, rng: &mut Rng, order: &Order) -> io::Result<End> {
+    let Order { id, customer, items, total } = order;
+    let body = json!({ "input": { "order": id, "customer": customer, "items": items, "total": total } });
+    let mut request = Vec::new();
+    http::put_post(&mut request, "/v1/sagas/shop/runs", &format!("order/{id}"), body.to_string().as_bytes());
+    let (answer, _) = client.definite(&request, rng, PATIENCE)?;
+    match (answer.status, answer.outcome()) {
+        (200, "committed") => Ok(End::Done),
+        // The run went back, all the way.
+        (409, "refused") if answer.code() == "run-compensated" => Ok(End::Undone),
+        _ => Err(io::Error::other(format!("order {id}: {answer}"))),
     }
 }
 
-/// A call that is tried until it is done or refused.
-fn surely(url: String, body: Value) -> Value {
-    let retry = json!({ "until_deadline": true });
-    json!({ "url": url, "body": body, "on_uncertain": "resend", "retry": retry, "deadline_ms": 600_000 })
+fn must(answer: &Answer, status: u16) -> io::Result<()> {
+    if answer.status == status { Ok(()) } else { Err(io::Error::other(answer.to_string())) }
 }
