@@ -36,7 +36,7 @@ fn every_order_is_whole_or_wholly_undone() {
     let seed = number("TERTIUM_SEED").unwrap_or_else(|| fastrand::u64(..));
     let again = format!("TERTIUM_SEED={seed} TERTIUM_ORDERS={count}");
     println!("{again}");
-    let (found, harm) = run(count as usize, seed, true, &VICTIMS.repeat(STRIKES_EACH))
+    let Outcome { found, undone, harm } = run(count as usize, seed, true, &VICTIMS.repeat(STRIKES_EACH))
         .unwrap_or_else(|error| panic!("{again}: {error}"));
     let sum = found.unwrap_or_else(|findings| {
         panic!("{again}: {} findings, such as\n{}", findings.len(), findings[..findings.len().min(20)].join("\n"))
@@ -44,13 +44,15 @@ fn every_order_is_whole_or_wholly_undone() {
     println!("{sum}");
     assert_eq!(sum.done + sum.undone, count as usize);
     assert!(sum.done > sum.undone && sum.undone > 0, "{sum}: too few of one kind to mean anything");
+    println!("{undone:?} pieces and thousandths of a pound were given back on the way");
+    assert!(undone.0 > 0 && undone.1 > 0, "{undone:?}: nothing was undone");
     assert!(harm.dropped > 50 && harm.duplicated > 50, "{harm:?}: too little to mean anything");
 }
 
 /// What the inbox is for: without it, the same losses and doublings are found in the books.
 #[test]
 fn without_the_inbox_the_books_do_not_reconcile() {
-    let (found, harm) = run(150, 7, false, &[]).unwrap();
+    let Outcome { found, harm, .. } = run(150, 7, false, &[]).unwrap();
     let findings = found.expect_err(&format!("orders were done more than once, as {harm:?} came"));
     let is_doubled = |finding: &&String| finding.contains(" times, not 1: ") && !finding.contains(" 0 times");
     let doubled = findings.iter().filter(is_doubled).count();
@@ -58,9 +60,14 @@ fn without_the_inbox_the_books_do_not_reconcile() {
     assert!(doubled > 0, "{findings:?}");
 }
 
-type Found = Result<Reconciled, Vec<String>>;
+struct Outcome {
+    found: Result<Reconciled, Vec<String>>,
+    /// Pieces and money that were given back.
+    undone: (i64, i64),
+    harm: Harm,
+}
 
-fn run(count: usize, seed: u64, with_inbox: bool, victims: &[Victim]) -> io::Result<(Found, Harm)> {
+fn run(count: usize, seed: u64, with_inbox: bool, victims: &[Victim]) -> io::Result<Outcome> {
     let data = retail::data();
     let orders = orders(&data, count)?;
     // Without the inbox nothing may run out: what was asked for twice could be done and refused, and nobody would know.
@@ -83,7 +90,7 @@ fn run(count: usize, seed: u64, with_inbox: bool, victims: &[Victim]) -> io::Res
     let open = checkout::left_open(&street)?;
     assert!(open.is_empty(), "each buyer was told, and yet: {open:?}");
     let books = Books { sales: Some(checkout::sales(&street)?), ..street.books()? };
-    Ok((books.reconcile(&supplies, &orders, &told), harm))
+    Ok(Outcome { found: books.reconcile(&supplies, &orders, &told), undone: books.undone, harm })
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -34,6 +34,8 @@ pub struct Books {
     pub parcels: Vec<Item>,
     /// The order of each message.
     pub messages: Vec<String>,
+    /// How many pieces were put back, and how much money was given back.
+    pub undone: (i64, i64),
     /// What the cell's ledger says was sold; `None` where it was not asked to book it.
     pub sales: Option<i64>,
 }
@@ -103,6 +105,10 @@ impl Books {
             })?,
             parcels: items(&open("shipping.db")?, "SELECT purchase, sku, quantity FROM parcels")?,
             messages: rows(&open("notification.db")?, "SELECT purchase FROM messages", |row| row.get(0))?,
+            undone: (
+                sum(&stock, "SELECT coalesce(sum(quantity), 0) FROM reservations WHERE released")?,
+                sum(&payment, "SELECT coalesce(sum(amount), 0) FROM charges WHERE refunded")?,
+            ),
             sales: None,
         })
     }
@@ -181,6 +187,10 @@ fn same_sums(what: &str, found: &BTreeMap<String, i64>, expected: &BTreeMap<Stri
             findings.push(format!("{what} {name}: {found:?}, not {expected:?}"));
         }
     }
+}
+
+fn sum(connection: &Connection, query: &str) -> rusqlite::Result<i64> {
+    connection.query_row(query, (), |row| row.get(0))
 }
 
 fn pairs(connection: &Connection, query: &str) -> rusqlite::Result<BTreeMap<String, i64>> {
