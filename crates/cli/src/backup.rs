@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -198,7 +199,7 @@ fn copy_archive(from: &Path, to: &Path, bar: &ProgressBar) -> Result<(), Failure
             }
         }
         if is_whole && read()?.as_ref() == Some(&before) {
-            fs::create_dir_all(to.join(ARCHIVE))?;
+            create_private_dir(&to.join(ARCHIVE))?;
             // What was merged into something else meanwhile.
             for gone in files(to, ARCHIVE, |_| true)?.iter().filter(|name| !names.contains(name)) {
                 fs::remove_file(to.join(gone))?;
@@ -291,7 +292,7 @@ fn copy_file(from: &Path, to: &Path, name: &str, bar: &ProgressBar) -> Result<()
 fn copy_once(from: &Path, to: &Path, bar: &ProgressBar) -> io::Result<()> {
     let mut source = File::open(from)?;
     make_parent(to)?;
-    let mut target = File::create(to)?;
+    let mut target = create_private(to)?;
     io::copy(&mut source, &mut bar.wrap_write(&mut target))?;
     target.sync_all()?;
     sync_parent(to)
@@ -301,7 +302,7 @@ fn copy_once(from: &Path, to: &Path, bar: &ProgressBar) -> io::Result<()> {
 fn copy_backwards(from: &Path, to: &Path, bar: &ProgressBar) -> io::Result<()> {
     let mut source = File::open(from)?;
     make_parent(to)?;
-    let mut target = File::create(to)?;
+    let mut target = create_private(to)?;
     let length = source.metadata()?.len();
     target.set_len(length)?;
     let mut chunk = Vec::new();
@@ -349,7 +350,7 @@ fn must_be_empty(directory: &Path) -> Result<(), Failure> {
     if first.is_some() {
         return Err(Failure::new(format!("{} is not empty: nothing is overwritten", directory.display())));
     }
-    Ok(fs::create_dir_all(directory)?)
+    Ok(create_private_dir(directory)?)
 }
 
 fn remove_directory(directory: &Path) -> io::Result<()> {
@@ -365,14 +366,24 @@ fn size_of(directory: &Path) -> u64 {
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut file = create_private(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     sync_parent(path)
 }
 
+/// A file that only its owner may read: a backup holds what the data directory holds.
+fn create_private(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Makes a directory that only its owner may enter, and those above it that are missing.
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 fn make_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
+    path.parent().map_or(Ok(()), create_private_dir)
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

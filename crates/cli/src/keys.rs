@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use edge::{Keys, KeysError, Role};
 use serde_json::json;
 
+use crate::backup::create_private_dir;
 use crate::exit::{Ended, Exit, Failure};
 use crate::output::{Fields, Format, print, print_json};
 
@@ -76,12 +77,10 @@ impl KeysArgs {
 fn create(args: &CreateArgs, format: Format) -> Ended {
     let path = &args.file.keys;
     let principal = args.principal.as_ref().unwrap_or(&args.name);
-    let mut keys = Keys::load(path).map_err(failure)?;
-    let token = keys.add(&args.name, principal, args.role).map_err(failure)?;
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
+        create_private_dir(directory)?;
     }
-    keys.save(path).map_err(failure)?;
+    let token = Keys::change(path, |keys| keys.add(&args.name, principal, args.role)).map_err(failure)?;
     match format {
         Format::Json => print_json(&json!({
             "name": args.name, "principal": principal, "role": word(args.role), "token": token.reveal(),
@@ -116,9 +115,7 @@ fn list(args: &FileArgs, format: Format) -> Ended {
 }
 
 fn revoke(args: &RevokeArgs, format: Format) -> Ended {
-    let mut keys = Keys::load(&args.file.keys).map_err(failure)?;
-    keys.revoke(&args.name).map_err(failure)?;
-    keys.save(&args.file.keys).map_err(failure)?;
+    Keys::change(&args.file.keys, |keys| keys.revoke(&args.name)).map_err(failure)?;
     match format {
         Format::Json => print_json(&json!({"name": args.name, "revoked": true}))?,
         Format::Human => print(format_args!("`{}` is revoked", args.name))?,

@@ -61,6 +61,7 @@ fn a_damaged_log_is_refused() {
 #[test]
 fn backup_under_a_running_server_and_restore() {
     let mut session = served();
+    assert_eq!(session.run("keys create till --keys data/keys.toml").code, 0);
     let backed_up = session.run("backup copy --data data --json");
     assert_eq!(backed_up.code, 0, "{backed_up:?}");
     // What comes after is not in it.
@@ -85,6 +86,10 @@ fn backup_under_a_running_server_and_restore() {
     assert_eq!(restored.code, 0, "{restored:?}");
     let position = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["position"].clone();
     assert_eq!(position(&backed_up.stdout), position(&restored.stdout));
+    for root in ["data", "copy", "again"] {
+        assert_private(&session.path(root));
+    }
+    assert!(session.path("again/keys.toml").exists());
     session.serve("again");
     check(
         &session,
@@ -111,9 +116,20 @@ fn backup_under_a_running_server_and_restore() {
         [exit status: 0]
         $ tertium op show k4
         error: operation-unknown: No operation was decided here under this key, or it is no longer kept.
-        [exit status: 10]
+        [exit status: 30]
     "#]],
     );
+}
+
+/// What is in a data directory is nobody's but its owner's, and so are its copies.
+fn assert_private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = std::fs::metadata(path).unwrap();
+    let expect = if metadata.is_dir() { 0o700 } else { 0o600 };
+    assert_eq!(metadata.permissions().mode() & 0o777, expect, "{}", path.display());
+    if metadata.is_dir() {
+        std::fs::read_dir(path).unwrap().for_each(|entry| assert_private(&entry.unwrap().path()));
+    }
 }
 
 #[test]

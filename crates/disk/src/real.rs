@@ -5,13 +5,18 @@ use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The file below the root whose lock says that a process has the directory.
 pub const LOCK_FILE: &str = "lock";
+
+/// Who may use the files that are made here: their owner. They hold what callers told the server.
+const OWNERS_FILE: u32 = 0o600;
+/// And the directories. One that is there already stays as it is.
+const OWNERS_DIRECTORY: u32 = 0o700;
 
 /// The files below a root directory.
 #[derive(Debug)]
@@ -32,7 +37,7 @@ struct RealFile {
 }
 
 impl RealDisk {
-    /// Opens a directory for this process alone, creating it where it is missing.
+    /// Opens a directory for this process alone, creating it where it is missing. What is created is for its owner alone.
     ///
     /// # Errors
     /// `WouldBlock` where another process has it, whatever the system says; each names the directory.
@@ -40,8 +45,8 @@ impl RealDisk {
         let root = root.into();
         create_durably(&root).map_err(|e| naming(&root, &e))?;
         let path = root.join(LOCK_FILE);
-        let lock =
-            fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| naming(&path, &e))?;
+        let lock = fs::File::options().create(true).truncate(false).write(true).mode(OWNERS_FILE).open(&path);
+        let lock = lock.map_err(|e| naming(&path, &e))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
@@ -112,7 +117,7 @@ impl Disk for RealDisk {
         options.read(true);
         if mode != Mode::Read {
             self.path_to_write(name)?;
-            options.write(true).create_new(mode == Mode::Create);
+            options.write(true).create_new(mode == Mode::Create).mode(OWNERS_FILE);
         }
         let written = self.counter(name);
         if mode == Mode::Direct {
@@ -218,7 +223,7 @@ fn create_durably(path: &Path) -> io::Result<()> {
     if let Some(parent) = parent {
         create_durably(parent)?;
     }
-    match fs::create_dir(path) {
+    match fs::DirBuilder::new().mode(OWNERS_DIRECTORY).create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         created => created?,
     }
@@ -261,6 +266,20 @@ mod tests {
         drop(disk);
         RealDisk::open(&root).expect("the lock went with its disk");
         assert_eq!(RealDisk::read_only(dir.path().join("none")).expect_err("missing").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let root = dir.path().join("data");
+        let disk = RealDisk::open(&root).expect("open");
+        disk.create_dir("log").expect("create");
+        disk.open("log/a", Mode::Create).expect("create");
+        for (name, expect) in [("", 0o700), ("log", 0o700), ("log/a", 0o600), (LOCK_FILE, 0o600)] {
+            let mode = fs::metadata(root.join(name)).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, expect, "{name:?}");
+        }
     }
 
     #[test]

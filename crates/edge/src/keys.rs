@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +76,17 @@ pub enum KeysError {
     },
     /// The system gave no random bytes.
     NoRandomness,
+    /// Another process has been changing the file for too long.
+    Busy {
+        /// Which file.
+        path: PathBuf,
+    },
 }
+
+/// How long another process may take to change the file: it takes milliseconds.
+const BUSY_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked whether it is done.
+const BUSY_EVERY: Duration = Duration::from_millis(10);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -180,7 +192,21 @@ impl Keys {
         }
     }
 
-    /// Replaces the file in one step; only its owner may read it.
+    /// Changes the file: reads it, makes the change and saves it, with no other change by this between. The lock is a file
+    /// beside it, which stays.
+    ///
+    /// # Errors
+    /// [`KeysError`], the change's own among them: then the file is as it was.
+    pub fn change<T>(path: &Path, change: impl FnOnce(&mut Self) -> Result<T, KeysError>) -> Result<T, KeysError> {
+        let _lock = lock(path)?;
+        let mut keys = Self::load(path)?;
+        let changed = change(&mut keys)?;
+        keys.save(path)?;
+        Ok(changed)
+    }
+
+    /// Replaces the file in one step, durably; only its owner may read it. Whoever read it before and may not be the only
+    /// one uses [`Keys::change`].
     ///
     /// # Errors
     /// [`KeysError::Io`].
@@ -199,16 +225,46 @@ impl Keys {
         });
         let text = toml::to_string(&FileForm { keys: keys.collect() }).map_err(io::Error::other)?;
         let new = path.with_extension("toml.new");
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&new)?;
+        // One that was left halfway may have been anybody's to read.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = owners_only().create_new(true).open(&new)?;
         file.write_all(b"# API keys. Written by `tertium keys`; holds hashes of tokens, never tokens.\n\n")?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&new, path)
+        std::fs::rename(&new, path)?;
+        // Until its directory is durable, so is only the file that was there before: a key that was revoked would be back.
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
     }
+}
+
+/// Nobody else changes the file as long as what this gives is held.
+fn lock(path: &Path) -> Result<File, KeysError> {
+    let failed = |error| KeysError::Io { path: path.to_owned(), error };
+    let lock = owners_only().create(true).truncate(false).open(path.with_extension("toml.lock")).map_err(failed)?;
+    let began = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if began.elapsed() > BUSY_MAX => {
+                return Err(KeysError::Busy { path: path.to_owned() });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(BUSY_EVERY),
+        }
+    }
+}
+
+/// How files are made that only their owner may read.
+fn owners_only() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 impl fmt::Display for KeysError {
@@ -222,6 +278,7 @@ impl fmt::Display for KeysError {
             }
             Self::NameUnknown(name) => write!(f, "there is no key called `{name}` that is not revoked"),
             Self::NotAnId { what, .. } => write!(f, "the {what} must be an id"),
+            Self::Busy { path } => write!(f, "another process is changing {}: try again", path.display()),
             Self::NoRandomness => f.write_str("the system gave no random bytes for a token"),
         }
     }
@@ -265,6 +322,41 @@ mod tests {
         again.add("till-1", "shop", Role::Read).unwrap();
         again.save(&path).unwrap();
         assert_eq!(Keys::load(&path).unwrap().iter().filter(|key| key.revoked).count(), 1);
+    }
+
+    #[test]
+    fn nobody_overwrites_what_another_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let path = &path;
+                scope.spawn(move || {
+                    for at in 0..5 {
+                        let name = format!("{writer}-{at}");
+                        Keys::change(path, |keys| keys.add(&name, "p", Role::Read)).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(Keys::load(&path).unwrap().iter().count(), 20);
+        let taken = Keys::change(&path, |keys| keys.add("0-0", "p", Role::Read));
+        assert!(matches!(taken, Err(KeysError::NameTaken(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_it_whatever_was_left_behind() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        std::fs::write(path.with_extension("toml.new"), "left halfway").unwrap();
+        Keys::change(&path, |keys| keys.add("a", "p", Role::Read)).unwrap();
+        for name in ["keys.toml", "keys.toml.lock"] {
+            let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        assert!(!path.with_extension("toml.new").exists());
     }
 
     #[test]
