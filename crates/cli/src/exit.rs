@@ -6,10 +6,11 @@ use std::process::ExitCode;
 pub(crate) const HELP: &str = "\
 Exit codes:
    0  committed, or done
-   1  failed for another reason: a file, a directory, a server that does not answer a read
+   1  failed for another reason: a file, a directory
    2  usage: what was asked for is not a request
   10  refused: certainly not happened
   20  uncertain: nobody knows yet; `tertium op settle KEY` makes it definite
+  30  not answered: the server could not be asked, or does not say; what became of an operation is as unknown as it was
   70  a server stopped because its data could not be made durable, or could not be trusted (dev, serve)
   78  a server could not start (dev, serve)";
 
@@ -20,6 +21,7 @@ pub(crate) enum Exit {
     Failed,
     Refused,
     Uncertain,
+    Unanswered,
 }
 
 /// A command that could not be carried out.
@@ -40,6 +42,21 @@ impl Failure {
     /// What was asked for is not a request.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: wire::codes::EXIT_USAGE, message: message.into() }
+    }
+
+    /// Nobody said what was asked for.
+    pub(crate) fn unanswered(message: impl Into<String>) -> Self {
+        Self { code: wire::codes::EXIT_UNANSWERED, message: message.into() }
+    }
+
+    /// A question about an operation has no answer. What refuses the question says nothing of the operation.
+    pub(crate) fn of_question(error: &client::ReadError) -> Self {
+        match error {
+            client::ReadError::Refused(problem) if code_of(problem) == wire::codes::EXIT_USAGE => {
+                Self::refused(problem)
+            }
+            error => Self::unanswered(error.to_string()),
+        }
     }
 
     /// A server said no.
@@ -76,6 +93,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => FAILED,
             Exit::Refused => wire::codes::EXIT_REFUSED,
             Exit::Uncertain => wire::codes::EXIT_UNCERTAIN,
+            Exit::Unanswered => wire::codes::EXIT_UNANSWERED,
         })
     }
 }
@@ -89,8 +107,9 @@ impl From<std::io::Error> for Failure {
 impl From<client::ReadError> for Failure {
     fn from(error: client::ReadError) -> Self {
         match error {
-            client::ReadError::Refused(problem) => Self::refused(&problem),
-            other => Self::new(other.to_string()),
+            client::ReadError::Refused(ref problem) => Self::refused(problem),
+            client::ReadError::Lost(_) => Self::unanswered(error.to_string()),
+            client::ReadError::Unreadable(_) => Self::new(error.to_string()),
         }
     }
 }

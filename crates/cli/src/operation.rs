@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use client::Operation;
 
-use crate::exit::{Ended, Exit};
+use crate::exit::{Ended, Exit, Failure};
 use crate::output::{Fields, Format, print, print_json};
 use crate::remote::{Remote, parse_deadline};
 
@@ -41,12 +41,14 @@ struct KeyArgs {
 
 impl OperationArgs {
     pub(crate) async fn run(self, format: Format) -> Ended {
-        let operation = match self.command {
+        let found = match self.command {
             OperationCommand::Show(args) => {
-                args.remote.client()?.operation(&args.key).deadline(args.deadline).await?.value
+                let seen = args.remote.client()?.operation(&args.key).deadline(args.deadline).await;
+                seen.map(|seen| seen.value)
             }
-            OperationCommand::Settle(args) => args.remote.client()?.settle(&args.key).deadline(args.deadline).await?,
+            OperationCommand::Settle(args) => args.remote.client()?.settle(&args.key).deadline(args.deadline).await,
         };
+        let operation = found.map_err(|error| Failure::of_question(&error))?;
         match format {
             Format::Json => print_json(&operation)?,
             Format::Human => print(describe(&operation))?,

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-use client::{Answer, Outcome};
+use client::{Answer, Outcome, Uncertain};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ pub(crate) fn print_answer<T: Serialize>(
             Outcome::Committed(_) => Ok(Exit::Done),
             Outcome::Refused(problem) if code_of(problem) == wire::codes::EXIT_USAGE => Err(Failure::refused(problem)),
             Outcome::Refused(_) => Ok(Exit::Refused),
-            Outcome::Uncertain(_) => Ok(Exit::Uncertain),
+            Outcome::Uncertain(uncertain) => Ok(exit_of(uncertain)),
         };
     }
     let mut fields = Fields::default();
@@ -95,14 +95,22 @@ pub(crate) fn print_answer<T: Serialize>(
         }
         Outcome::Uncertain(uncertain) => {
             fields.add("why", &uncertain.reason);
-            fields.add("next", format_args!("tertium op settle {}", answer.key));
-            Exit::Uncertain
+            match uncertain.sent {
+                true => fields.add("next", format_args!("tertium op settle {}", answer.key)),
+                false => fields.add("next", "the same again, under the same key"),
+            };
+            exit_of(uncertain)
         }
     };
     fields.add("key", &answer.key);
     fields.add_some("position", answer.position.as_ref());
     print(format_args!("{word}{}\n{fields}", how(&answer)))?;
     Ok(exit)
+}
+
+/// Whoever could not ask has nothing to settle.
+const fn exit_of(uncertain: &Uncertain) -> Exit {
+    if uncertain.sent { Exit::Uncertain } else { Exit::Unanswered }
 }
 
 fn how<T>(answer: &Answer<T>) -> &'static str {
@@ -129,6 +137,7 @@ fn envelope<T: Serialize>(answer: &Answer<T>) -> Value {
         Outcome::Refused(problem) => ("problem", json!(problem)),
         Outcome::Uncertain(uncertain) => {
             value["reason"] = json!(uncertain.reason);
+            value["sent"] = json!(uncertain.sent);
             ("operation", json!(uncertain.operation))
         }
     };

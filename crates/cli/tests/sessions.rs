@@ -220,6 +220,8 @@ fn without_a_server() {
         &[
             "account show alice --server http://127.0.0.1:1",
             "transfer make a b 1 --key k --deadline 50ms --server http://127.0.0.1:1",
+            "op settle k --deadline 50ms --server http://127.0.0.1:1",
+            "op show k --deadline 50ms --server http://127.0.0.1:1",
             "transfer make a b 1 --key 'two words' --server http://127.0.0.1:1",
             "transfer make a b 1 --server 127.0.0.1",
             "errors insufficient-funds",
@@ -231,12 +233,19 @@ fn without_a_server() {
         expect![[r#"
             $ tertium account show alice --server http://127.0.0.1:1
             error: no answer: client error (Connect): tcp connect error: Connection refused (os error 111)
-            [exit status: 1]
+            [exit status: 30]
             $ tertium transfer make a b 1 --key k --deadline 50ms --server http://127.0.0.1:1
-            refused
-              why  unreachable: client error (Connect): tcp connect error: Connection refused (os error 111)
-              key  k
-            [exit status: 10]
+            uncertain
+              why   nothing was sent, and whether it happened earlier is not known (unreachable: client error (Connect): tcp connect error: Connection refused (os error 111))
+              next  the same again, under the same key
+              key   k
+            [exit status: 30]
+            $ tertium op settle k --deadline 50ms --server http://127.0.0.1:1
+            error: no answer: client error (Connect): tcp connect error: Connection refused (os error 111)
+            [exit status: 30]
+            $ tertium op show k --deadline 50ms --server http://127.0.0.1:1
+            error: no answer: client error (Connect): tcp connect error: Connection refused (os error 111)
+            [exit status: 30]
             $ tertium transfer make a b 1 --key 'two words' --server http://127.0.0.1:1
             error: idempotency-key-invalid: a key is made of visible ASCII characters, the one at offset 3 is not
             [exit status: 2]

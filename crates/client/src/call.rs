@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::client::Client;
 use crate::judge::{Again, Judged, flag, judge, text};
 use crate::outcome::{Answer, Outcome, Problem, Uncertain};
-use crate::transport::{Request, Response, segment};
+use crate::transport::{Lost, Request, Response, segment};
 
 /// A write that was described and not sent yet. Awaiting it sends it; what is not awaited never happens.
 #[derive(Debug)]
@@ -96,22 +96,19 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
     /// Sends it, as often as is needed and allowed.
     async fn send(self) -> Answer<T> {
         let key = self.key.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-        let mut progress = Progress { attempts: 0, unknown: None, turned_away: None };
+        let mut progress = Progress { attempts: 0, is_heard: false, unknown: None, turned_away: None };
         let until = Instant::now() + self.deadline.unwrap_or(self.client.options().deadline);
         let decided = match self.request(&key) {
             Ok(request) => self.attempts(&request, until, &mut progress).await,
             Err(problem) => {
-                progress.turned_away = Some(*problem);
-                None
+                return Answer { key, ..bare(Outcome::Refused(*problem)) };
             }
         };
         let mut answer = match decided {
             Some(answer) => answer,
             None => match progress.unknown {
                 Some(reason) => self.settle_or_give_up(&key, reason).await,
-                None => bare(Outcome::Refused(progress.turned_away.unwrap_or_else(|| {
-                    Problem::own("deadline-exceeded", "The deadline has passed", "it passed before the first attempt")
-                }))),
+                None => self.turned_away(&key, progress.is_heard, progress.turned_away),
             },
         };
         answer.key = key;
@@ -127,6 +124,7 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
                 self.client.budget().first(Instant::now());
             }
             let sent = self.client.exchange(request.clone(), until).await;
+            progress.is_heard |= !matches!(sent, Err(Lost::NotSent(_)));
             if let Ok(response) = &sent
                 && self.is_accepted_enough
                 && response.status == StatusCode::ACCEPTED
@@ -161,6 +159,19 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
         None
     }
 
+    /// No attempt did anything. Where none was even heard, that is an answer only for a key that was made for this call:
+    /// under a key of the caller's own an earlier call may have done it.
+    fn turned_away(&self, key: &str, is_heard: bool, problem: Option<Problem>) -> Answer<T> {
+        let problem = problem.unwrap_or_else(|| {
+            Problem::own("deadline-exceeded", "The deadline has passed", "it passed before the first attempt")
+        });
+        if is_heard || self.key.is_none() {
+            return bare(Outcome::Refused(problem));
+        }
+        let reason = format!("nothing was sent, and whether it happened earlier is not known ({problem})");
+        bare(Outcome::Uncertain(Uncertain { operation: operation_path(key), reason, sent: false }))
+    }
+
     async fn settle_or_give_up(&self, key: &str, reason: String) -> Answer<T> {
         let allowance = self.settle.unwrap_or(self.client.options().settle_within);
         if !allowance.is_zero()
@@ -168,7 +179,7 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
         {
             return settled;
         }
-        bare(Outcome::Uncertain(Uncertain { operation: operation_path(key), reason }))
+        bare(Outcome::Uncertain(Uncertain { operation: operation_path(key), reason, sent: true }))
     }
 
     fn request(&self, key: &str) -> Result<Request, Box<Problem>> {
@@ -200,6 +211,8 @@ impl<'c, T: DeserializeOwned + Send + 'c> IntoFuture for Write<'c, T> {
 /// What the attempts so far have left behind.
 struct Progress {
     attempts: u32,
+    /// Whether the server may have had one of them.
+    is_heard: bool,
     /// Why nobody knows: set by the first attempt that may have happened, and then only something definite ends it.
     unknown: Option<String>,
     turned_away: Option<Problem>,

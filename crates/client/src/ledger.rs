@@ -293,7 +293,7 @@ impl ItemResult {
             (None, Some(problem)) if self.outcome == "refused" => Outcome::Refused(problem),
             (None, _) => {
                 let reason = format!("the server said `{}` and nothing else", self.outcome);
-                Outcome::Uncertain(Uncertain { operation: operation_path(&self.key), reason })
+                Outcome::Uncertain(Uncertain { operation: operation_path(&self.key), reason, sent: true })
             }
         }
     }

@@ -23,6 +23,9 @@ pub struct Uncertain {
     pub operation: String,
     /// What was seen last: a lost connection, silence.
     pub reason: String,
+    /// Whether the server may have had any request of this call. If not, this call did nothing, and what an earlier one did
+    /// under the same key is as unknown as before: send it again with that key.
+    pub sent: bool,
 }
 
 /// An outcome with what belongs to it.
@@ -47,8 +50,9 @@ pub struct Answer<T> {
 
 /// Why something did not happen: RFC 9457 problem details, as the server sent them.
 ///
-/// Two codes are this client's own, where no server ever spoke: `unreachable` (no request left this machine whole) and
-/// `invalid-request` (what was asked for cannot be written down).
+/// Two codes are this client's own, where no server ever spoke: `unreachable` (no request left this machine whole, and its
+/// key was made for this call, so that nobody else can have used it) and `invalid-request` (what was asked for cannot be
+/// written down).
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Problem {

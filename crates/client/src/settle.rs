@@ -14,7 +14,7 @@ use crate::judge::{Again, Judged, judge};
 use crate::ledger::Operation;
 use crate::outcome::{Answer, Outcome, Problem};
 use crate::read::ReadError;
-use crate::transport::Request;
+use crate::transport::{Lost, Request};
 
 /// A request to settle that was described and not sent yet. Awaiting it sends it.
 #[derive(Debug)]
@@ -46,6 +46,13 @@ impl<'c> Settle<'c> {
             {
                 return serde_json::from_slice(&response.body)
                     .map_err(|error| ReadError::Unreadable(error.to_string()));
+            }
+            // Whoever could not be asked has refused nothing.
+            if let Err(Lost::NotSent(reason)) = sent {
+                if !self.client.pause(attempts, Duration::ZERO, until).await {
+                    return Err(ReadError::Lost(reason));
+                }
+                continue;
             }
             let (error, again) = match judge(sent) {
                 Judged::Committed(_) => {

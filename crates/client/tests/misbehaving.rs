@@ -280,7 +280,7 @@ async fn what_cannot_be_settled_in_time_is_uncertain() {
     let transfer = NewTransfer::new("a", "b", 5);
     let answer = client.transfer(&transfer).key("order/17").deadline(Duration::from_millis(100)).await;
     let Outcome::Uncertain(uncertain) = answer.outcome else { panic!("{answer:?}") };
-    assert_eq!(uncertain.operation, "/v1/operations/order%2F17");
+    assert_eq!((uncertain.operation.as_str(), uncertain.sent), ("/v1/operations/order%2F17", true));
     assert_eq!(server.seen().len(), 2);
 
     let never = client.transfer(&transfer).deadline(Duration::from_millis(100)).settle_within(Duration::ZERO).await;
@@ -296,6 +296,24 @@ async fn a_refused_connection_is_certainly_nothing_done() {
     let answer = send(&eager(&url).build().unwrap()).await;
     let Outcome::Refused(problem) = answer.outcome else { panic!("{answer:?}") };
     assert_eq!((problem.code.as_str(), answer.attempts), ("unreachable", 4));
+}
+
+/// Somebody may have sent it before under the same key: only the server could say.
+#[tokio::test]
+async fn a_refused_connection_says_nothing_of_a_key_that_may_have_been_used_before() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = eager(&url).build().unwrap();
+    let answer = client.transfer(&NewTransfer::new("a", "b", 5)).key("salary/1").await;
+    let Outcome::Uncertain(uncertain) = answer.outcome else { panic!("{answer:?}") };
+    assert_eq!((uncertain.operation.as_str(), uncertain.sent), ("/v1/operations/salary%2F1", false));
+    let settled = client.settle("salary/1").deadline(Duration::from_secs(1)).await;
+    assert!(matches!(settled, Err(ReadError::Lost(_))), "{settled:?}");
+    // A server that turned it away had looked for the key before.
+    let busy = Server::new(vec![problem(503, "refused", "overloaded", &[("retry-after", "3600")])]).await;
+    let answer = eager(&busy.url).build().unwrap().transfer(&NewTransfer::new("a", "b", 5)).key("salary/1").await;
+    assert!(matches!(&answer.outcome, Outcome::Refused(problem) if problem.code == "overloaded"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use words::Outcome;
 
 mod effects;
+mod origins;
 mod runs;
 mod sagas;
 mod table;
@@ -20,6 +21,7 @@ pub const TABLE: [Row; CODES] = {
         let second = first + topics::ROWS.len();
         let third = second + sagas::ROWS.len();
         let fourth = third + effects::ROWS.len();
+        let fifth = fourth + runs::ROWS.len();
         rows[at] = if at < first {
             table::ROWS[at]
         } else if at < second {
@@ -28,8 +30,10 @@ pub const TABLE: [Row; CODES] = {
             sagas::ROWS[at - second]
         } else if at < fourth {
             effects::ROWS[at - third]
-        } else {
+        } else if at < fifth {
             runs::ROWS[at - fourth]
+        } else {
+            origins::ROWS[at - fifth]
         };
         assert!(rows[at].code as usize == at + 1, "a row's place in the table is its code's number");
         at += 1;
@@ -102,6 +106,7 @@ pub enum Code {
     CallUnderWay,
     RunCompensated,
     RunEscalated,
+    OriginNotAllowed,
 }
 
 /// Whether the same key may be tried again.
@@ -132,7 +137,7 @@ pub struct Row {
     pub grpc: u8,
     /// What became of the operation.
     pub outcome: Outcome,
-    /// Exit code of the command line: 10 refused, 20 uncertain, 2 the request was not one.
+    /// Exit code of the command line: 10 refused, 20 uncertain, 30 not answered, 2 the request was not one.
     pub exit: u8,
     /// Whether the same key may be tried again.
     pub retry: Retry,
@@ -152,10 +157,16 @@ pub const EXIT_USAGE: u8 = 2;
 pub const EXIT_REFUSED: u8 = 10;
 /// Exit code of the command line for an operation whose outcome nobody knows yet.
 pub const EXIT_UNCERTAIN: u8 = 20;
+/// Exit code of the command line where nobody answered, or the answer says nothing of the operation.
+pub const EXIT_UNANSWERED: u8 = 30;
 
 /// How many codes there are.
-pub const CODES: usize =
-    table::ROWS.len() + topics::ROWS.len() + sagas::ROWS.len() + effects::ROWS.len() + runs::ROWS.len();
+pub const CODES: usize = table::ROWS.len()
+    + topics::ROWS.len()
+    + sagas::ROWS.len()
+    + effects::ROWS.len()
+    + runs::ROWS.len()
+    + origins::ROWS.len();
 
 impl Code {
     /// Its line of the table.

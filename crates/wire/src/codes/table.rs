@@ -2,7 +2,7 @@
 
 use words::Outcome;
 
-use super::{Code, EXIT_REFUSED, EXIT_UNCERTAIN, EXIT_USAGE, Retry, Row};
+use super::{Code, EXIT_REFUSED, EXIT_UNANSWERED, EXIT_UNCERTAIN, EXIT_USAGE, Retry, Row};
 
 /// The first codes, in the order of their numbers.
 pub(super) const ROWS: [Row; Code::Internal as usize] = [
@@ -146,7 +146,9 @@ pub(super) const ROWS: [Row; Code::Internal as usize] = [
         exit: EXIT_USAGE,
         retry: Retry::Corrected,
         title: "The content type is not one this path takes",
-        meaning: "Writes take `application/json`; `POST /v1/transfers` also takes `application/x-ndjson`.",
+        meaning: "Writes take `application/json`. `POST /v1/transfers` also takes `application/x-ndjson`, and \
+                 `POST /v1/topics/{topic}/events` the two forms of CloudEvents, `application/cloudevents+json` and \
+                 `application/cloudevents-batch+json`.",
         remedy: "Send the right `Content-Type`.",
     },
     Row {
@@ -344,7 +346,7 @@ pub(super) const ROWS: [Row; Code::Internal as usize] = [
         status: 404,
         grpc: grpc::NOT_FOUND,
         outcome: Outcome::Refused,
-        exit: EXIT_REFUSED,
+        exit: EXIT_UNANSWERED,
         retry: Retry::Now,
         title: "No operation was decided under this key",
         meaning: "The key was never decided here, or longer ago than keys are kept.",

@@ -51,7 +51,7 @@ fn the_whole_table() {
         24 idempotency-key-reused http=422 grpc=9 exit=10 refused NewKey "The key belongs to another request"
         25 operation-barred http=409 grpc=9 exit=10 refused NewKey "The operation was barred by settle"
         26 key-expired http=409 grpc=9 exit=10 refused NewKey "The key is older than keys are kept"
-        27 operation-unknown http=404 grpc=5 exit=10 refused Now "No operation was decided under this key"
+        27 operation-unknown http=404 grpc=5 exit=30 refused Now "No operation was decided under this key"
         28 same-account http=422 grpc=3 exit=10 refused NewKey "From and to are the same account"
         29 account-not-found http=404 grpc=5 exit=10 refused NewKey "There is no such account"
         30 account-exists http=409 grpc=6 exit=10 refused NewKey "The account exists already"
@@ -83,6 +83,7 @@ fn the_whole_table() {
         56 call-under-way http=409 grpc=9 exit=10 refused NewKey "An attempt at the call is under way"
         57 run-compensated http=409 grpc=10 exit=10 refused NewKey "The run was undone"
         58 run-escalated http=409 grpc=2 exit=20 uncertain OnlySameKey "A person has the run's next move"
+        59 origin-not-allowed http=403 grpc=7 exit=10 refused Corrected "The request may come from a web page"
     "#]]
     .assert_eq(&text);
 }
