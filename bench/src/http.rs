@@ -148,8 +148,8 @@ pub fn put_post(out: &mut Vec<u8>, path: &str, key: &str, body: &[u8]) {
 
 /// The same with another method, or with more headers.
 pub fn put_write(out: &mut Vec<u8>, method: &str, path: &str, key: &str, headers: &[(&str, &str)], body: &[u8]) {
-    for part in [method, " ", path, " HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nIdempotency-Key: ", key]
-    {
+    let host = " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: ";
+    for part in [method, " ", path, host, key] {
         out.extend_from_slice(part.as_bytes());
     }
     for (name, value) in headers {
@@ -167,14 +167,14 @@ pub fn put_write(out: &mut Vec<u8>, method: &str, path: &str, key: &str, headers
 pub fn put_settle(out: &mut Vec<u8>, key: &str) {
     out.extend_from_slice(b"POST /v1/operations/");
     out.extend_from_slice(percent_encode(key).as_bytes());
-    out.extend_from_slice(b"/settle HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n");
+    out.extend_from_slice(b"/settle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
 }
 
 /// Appends a read's bytes.
 pub fn put_get(out: &mut Vec<u8>, path: &str) {
     out.extend_from_slice(b"GET ");
     out.extend_from_slice(path.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\nHost: t\r\n\r\n");
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\n\r\n");
 }
 
 /// An id or a key as one segment of a path.

@@ -70,7 +70,7 @@ impl Window {
 fn send(mut stream: TcpStream, pairs: Pairs, transfers: u64, window: &Window, seed: u64) -> io::Result<()> {
     let mut rng = Rng::with_seed(seed);
     let (mut keys, mut key) = (Keys::new(&mut rng), String::new());
-    let head = "POST /v1/transfers HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\n\
+    let head = "POST /v1/transfers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
                 X-Request-Deadline: 60s\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes())?;
     let (mut sent, mut lines, mut chunk) = (0, Vec::new(), Vec::new());

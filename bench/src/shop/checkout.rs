@@ -57,7 +57,7 @@ pub fn prepare(street: &Street) -> io::Result<()> {
     }
     let text = definition(street)?;
     let request = format!(
-        "PUT /v1/sagas/shop HTTP/1.1\r\nHost: t\r\nContent-Type: application/yaml\r\nIdempotency-Key: define/shop\r\n\
+        "PUT /v1/sagas/shop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/yaml\r\nIdempotency-Key: define/shop\r\n\
          Content-Length: {}\r\n\r\n{text}",
         text.len()
     );

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::time::Instant;
 
 use crate::connection::Guard;
 use crate::room::{BodyRoom, Held};
@@ -20,6 +21,8 @@ pub struct Body {
     kind: Kind,
     // Until it is dropped the request counts as in flight.
     guard: Option<Guard>,
+    // What is still to be handed over of a frame.
+    rest: Bytes,
 }
 
 enum Kind {
@@ -39,6 +42,8 @@ pub enum BodyError {
     NoRoom,
     /// Nothing came for too long.
     Idle,
+    /// It had not come whole when nobody waited any more.
+    Late,
     /// The client let go, or broke the framing.
     Broken(hyper::Error),
 }
@@ -46,12 +51,12 @@ pub enum BodyError {
 impl Body {
     /// A body in one piece.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Full(bytes.into()), guard: None }
+        Self { kind: Kind::Full(bytes.into()), guard: None, rest: Bytes::new() }
     }
 
     /// No body.
     pub const fn empty() -> Self {
-        Self { kind: Kind::Full(Bytes::new()), guard: None }
+        Self { kind: Kind::Full(Bytes::new()), guard: None, rest: Bytes::new() }
     }
 
     /// A body that comes piece by piece.
@@ -60,11 +65,14 @@ impl Body {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self { kind: Kind::Stream(Box::pin(body.map_err(Into::into))), guard: None }
+        Self { kind: Kind::Stream(Box::pin(body.map_err(Into::into))), guard: None, rest: Bytes::new() }
     }
 
-    /// Keeps the request in flight until this body was handed over.
-    pub(crate) fn guarded(mut self, guard: Guard) -> Self {
+    /// Keeps the request in flight until this body was handed over, and notes how long the client leaves no room for it.
+    pub(crate) fn guarded(mut self, mut guard: Guard) -> Self {
+        if !self.is_end_stream() {
+            guard.owe();
+        }
         self.guard = Some(guard);
         self
     }
@@ -75,24 +83,61 @@ impl HttpBody for Body {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.kind {
-            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Stream(body) => Poll::Ready(ready!(body.as_mut().poll_frame(cx))),
+        let this = &mut *self;
+        let Some(guard) = this.guard.as_mut().filter(|guard| guard.is_multiplexed()) else {
+            return this.kind.poll(cx);
+        };
+        // It is asked for more only once there was room for what it gave.
+        guard.settle();
+        if this.rest.is_empty() {
+            match ready!(this.kind.poll(cx)).map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) if !data.is_empty() => this.rest = data,
+                Some(Ok(Ok(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
         }
+        guard.owe();
+        let piece = this.rest.split_to(piece_of(this.rest.len()));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Stream(body) => body.is_end_stream(),
-        }
+        self.rest.is_empty() && self.kind.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(body) => body.size_hint(),
+            Kind::Full(bytes) => SizeHint::with_exact((bytes.len() + self.rest.len()) as u64),
+            Kind::Stream(body) if self.rest.is_empty() => body.size_hint(),
+            Kind::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// The most that is handed over at once where the client has to make room for it: so much must it take within its time.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
+/// How much of what is left goes next. HTTP/2 sends a piece off as soon as the client leaves room for one byte of it, and
+/// keeps the others: that the last byte goes for itself says that the client took all before it.
+fn piece_of(left: usize) -> usize {
+    if left > PIECE_BYTES_MAX { PIECE_BYTES_MAX } else { left.saturating_sub(1).max(1) }
+}
+
+impl Kind {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Stream(body) => body.is_end_stream(),
         }
     }
 }
@@ -123,7 +168,7 @@ impl std::ops::Deref for Collected {
 
 /// All of a body in one piece, without a copy if it came in one.
 ///
-/// No timer is set unless the body is really waited for, and it takes room only as it comes.
+/// No timer is set unless the body is really waited for, which ends at `until`, and it takes room only as it comes.
 ///
 /// # Errors
 /// [`BodyError`].
@@ -132,9 +177,11 @@ pub async fn collect(
     bytes_max: usize,
     room: &BodyRoom,
     idle: Duration,
+    until: Instant,
 ) -> Result<Collected, BodyError> {
     let mut held = room.begin();
-    let bytes = collect_into(body, bytes_max, &mut held, idle).await?;
+    let collected = tokio::time::timeout_at(until, collect_into(body, bytes_max, &mut held, idle)).await;
+    let bytes = collected.unwrap_or(Err(BodyError::Late))?;
     Ok(Collected { bytes, _held: held })
 }
 
@@ -222,6 +269,7 @@ impl fmt::Display for BodyError {
             Self::TooLarge { max } => write!(f, "the body has more than {max} bytes"),
             Self::NoRoom => f.write_str("there is no room for the body at the moment"),
             Self::Idle => f.write_str("the rest of the body did not come"),
+            Self::Late => f.write_str("the body had not come whole before the deadline"),
             Self::Broken(_) => f.write_str("the body ended before it was complete"),
         }
     }
@@ -231,7 +279,31 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Broken(error) => Some(error),
-            Self::TooLarge { .. } | Self::NoRoom | Self::Idle => None,
+            Self::TooLarge { .. } | Self::NoRoom | Self::Idle | Self::Late => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_end_with_one_byte() {
+        for (left, expect) in [
+            (1, vec![1]),
+            (2, vec![1, 1]),
+            (10, vec![9, 1]),
+            (PIECE_BYTES_MAX, vec![PIECE_BYTES_MAX - 1, 1]),
+            (PIECE_BYTES_MAX + 1, vec![PIECE_BYTES_MAX, 1]),
+            (2 * PIECE_BYTES_MAX + 7, vec![PIECE_BYTES_MAX, PIECE_BYTES_MAX, 6, 1]),
+        ] {
+            let (mut left, mut pieces) = (left, Vec::new());
+            while left > 0 {
+                pieces.push(piece_of(left));
+                left -= piece_of(left);
+            }
+            assert_eq!(pieces, expect);
         }
     }
 }

@@ -35,6 +35,11 @@ pub struct Seen {
     idle_since_us: AtomicU64,
     /// Since when the client takes nothing of what is sent.
     blocked_since_us: AtomicU64,
+    /// Since when the connection is asked to end.
+    draining_since_us: AtomicU64,
+    /// How many answers of HTTP/2 have waited to be sent on since each of the latest turns, see [`Seen::turn_at`].
+    owed: [AtomicU32; TURNS],
+    turn_us: u64,
     /// Requests whose answer is not completely handed over.
     in_flight: AtomicU32,
     /// HTTP/2: bytes come in also between requests.
@@ -43,15 +48,41 @@ pub struct Seen {
     waker: AtomicWaker,
 }
 
+/// For how many turns it is counted since when answers wait.
+const TURNS: usize = 8;
+/// How many turns the time is cut into that an answer may wait.
+const TURNS_PER_TIMEOUT: u64 = 2;
+
+// An answer is given up after one turn more than it may wait, long before its place is counted for another turn.
+const _: () = assert!(TURNS as u64 > 2 * (TURNS_PER_TIMEOUT + 1));
+
 /// Holds a request in flight until its answer was handed over.
 #[derive(Debug)]
-pub struct Guard(Arc<Seen>);
+pub struct Guard {
+    seen: Arc<Seen>,
+    /// In which place of [`Seen::owed`] its answer is counted, if it waits to be sent on.
+    owed: Option<usize>,
+}
 
 impl Seen {
-    pub(crate) fn new() -> Arc<Self> {
-        let seen = Self::default();
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+        let turn = limits.write_timeout / u32::try_from(TURNS_PER_TIMEOUT).expect("a few");
+        let turn_us = u64::try_from(turn.as_micros()).unwrap_or(u64::MAX).max(1);
+        let seen = Self { turn_us, ..Self::default() };
         seen.idle_since_us.store(now_us(), Relaxed);
         Arc::new(seen)
+    }
+
+    /// The turn that is on at `now`.
+    const fn turn_at(&self, now: u64) -> u64 {
+        now / self.turn_us
+    }
+
+    /// Whether an answer waits for longer than it may: since a turn that was over before the last [`TURNS_PER_TIMEOUT`].
+    fn is_owing_too_long(&self, now: u64) -> bool {
+        let turn = self.turn_at(now);
+        let late = TURNS_PER_TIMEOUT + 1..TURNS as u64;
+        late.filter_map(|turns| turn.checked_sub(turns)).any(|turn| self.owed[place_of(turn)].load(Relaxed) > 0)
     }
 
     /// A head is complete: gives when its first byte came, and counts the request until the guard is dropped.
@@ -61,7 +92,7 @@ impl Seen {
             0 => now_us(),
             since => since,
         };
-        (began_us, Guard(Arc::clone(self)))
+        (began_us, Guard { seen: Arc::clone(self), owed: None })
     }
 
     fn received(&self) {
@@ -83,12 +114,15 @@ impl Seen {
         let over = |since: u64, limit: std::time::Duration| {
             since != 0 && u128::from(now.saturating_sub(since)) > limit.as_micros()
         };
+        let idle = self.in_flight.load(Relaxed) == 0 && self.head_since_us.load(Relaxed) == 0;
         if over(self.blocked_since_us.load(Relaxed), limits.write_timeout)
             || over(self.head_since_us.load(Relaxed), limits.header_timeout)
+            || self.is_owing_too_long(now)
+            // All was handed over, and what is left is not taken.
+            || idle && over(self.draining_since_us.load(Relaxed), limits.write_timeout)
         {
             return Order::Close;
         }
-        let idle = self.in_flight.load(Relaxed) == 0 && self.head_since_us.load(Relaxed) == 0;
         if idle && over(self.idle_since_us.load(Relaxed), limits.keep_alive_timeout) {
             return Order::Drain;
         }
@@ -98,6 +132,7 @@ impl Seen {
     /// Tells the connection's task; an order is never taken back.
     pub(crate) fn order(&self, order: Order) {
         if self.order.fetch_max(order as u8, SeqCst) < order as u8 {
+            self.draining_since_us.store(now_us(), Relaxed);
             self.waker.wake();
         }
     }
@@ -113,10 +148,40 @@ impl Seen {
     }
 }
 
+const fn place_of(turn: u64) -> usize {
+    // The remainder is below TURNS.
+    (turn % TURNS as u64) as usize
+}
+
+impl Guard {
+    /// Whether what is sent may wait in the connection without the socket knowing it: a stream of HTTP/2 has a window of
+    /// its own, which a client may keep shut.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.seen.multiplexed.load(Relaxed)
+    }
+
+    /// From now on the client owes it to make room for what is to be sent next.
+    pub(crate) fn owe(&mut self) {
+        if self.owed.is_none() && self.is_multiplexed() {
+            let place = place_of(self.seen.turn_at(now_us()));
+            self.seen.owed[place].fetch_add(1, Relaxed);
+            self.owed = Some(place);
+        }
+    }
+
+    /// There is room.
+    pub(crate) fn settle(&mut self) {
+        if let Some(place) = self.owed.take() {
+            self.seen.owed[place].fetch_sub(1, Relaxed);
+        }
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Relaxed) == 1 {
-            self.0.idle_since_us.store(now_us(), Relaxed);
+        self.settle();
+        if self.seen.in_flight.fetch_sub(1, Relaxed) == 1 {
+            self.seen.idle_since_us.store(now_us(), Relaxed);
         }
     }
 }
@@ -219,19 +284,20 @@ mod tests {
 
     use super::*;
 
-    /// What the watch says of a connection in each phase, before and after the limit of that phase.
+    /// What the watch says of a connection in each phase, before and after the limit of that phase. The limits are so far apart
+    /// that however long this test is held up makes no difference.
     #[test]
     fn each_phase_has_its_limit() {
         let limits = Limits {
-            header_timeout: Duration::from_millis(10),
-            write_timeout: Duration::from_millis(20),
-            keep_alive_timeout: Duration::from_millis(40),
+            header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(20),
+            keep_alive_timeout: Duration::from_secs(40),
             ..Limits::default()
         };
-        let check = |prepare: &dyn Fn(&Arc<Seen>) -> Option<Guard>, after_ms: u64, expect: Order| {
-            let seen = Seen::new();
+        let check = |prepare: &dyn Fn(&Arc<Seen>) -> Option<Guard>, after_s: u64, expect: Order| {
+            let seen = Seen::new(&limits);
             let guard = prepare(&seen);
-            assert_eq!(seen.judge(now_us() + after_ms * 1_000, &limits), expect, "after {after_ms} ms");
+            assert_eq!(seen.judge(now_us() + after_s * 1_000_000, &limits), expect, "after {after_s} s");
             drop(guard);
         };
         let idle = |_: &Arc<Seen>| None;
@@ -261,11 +327,37 @@ mod tests {
             None
         };
         check(&frames_between_requests, 15, Order::Serve);
+        let owing = |seen: &Arc<Seen>| {
+            seen.multiplexed.store(true, Relaxed);
+            let (_, mut guard) = seen.begin();
+            guard.owe();
+            Some(guard)
+        };
+        check(&owing, 15, Order::Serve);
+        check(&owing, 31, Order::Close);
+        check(&owing, 65, Order::Close);
+        let settled = |seen: &Arc<Seen>| {
+            let mut guard = owing(seen)?;
+            guard.settle();
+            Some(guard)
+        };
+        check(&settled, 31, Order::Serve);
+        let draining = |seen: &Arc<Seen>| {
+            seen.order(Order::Drain);
+            None
+        };
+        check(&draining, 15, Order::Serve);
+        check(&draining, 25, Order::Close);
+        let draining_in_flight = |seen: &Arc<Seen>| {
+            seen.order(Order::Drain);
+            in_flight(seen)
+        };
+        check(&draining_in_flight, 1_000, Order::Serve);
     }
 
     #[test]
     fn a_request_began_with_its_first_byte() {
-        let seen = Seen::new();
+        let seen = Seen::new(&Limits::default());
         seen.received();
         let first = seen.head_since_us.load(Relaxed);
         seen.received();

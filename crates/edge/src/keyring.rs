@@ -55,11 +55,10 @@ impl KeyRing {
         self.len() == 0
     }
 
-    /// Who presents this token; `None` if it is of no key in force.
-    pub fn caller(&self, token: &str) -> Option<Caller> {
-        let hash = TokenHash::of(token);
+    /// Who presents the token with this hash; `None` if it is of no key in force.
+    pub fn caller(&self, hash: &TokenHash) -> Option<Caller> {
         let table = self.table.load();
-        let found = table.get(&hash.bucket())?.iter().find(|(known, _)| known.matches(&hash));
+        let found = table.get(&hash.bucket())?.iter().find(|(known, _)| known.matches(hash));
         found.map(|(_, caller)| caller.clone())
     }
 
@@ -117,16 +116,16 @@ mod tests {
         keys.save(&path).unwrap();
         let ring = KeyRing::open(path.clone()).unwrap();
         assert_eq!(ring.len(), 2);
-        assert_eq!(ring.caller(a.reveal()), Some(Caller { principal: "alice".into(), role: Role::Read }));
-        assert_eq!(ring.caller(b.reveal()), Some(Caller { principal: "bob".into(), role: Role::Admin }));
-        assert_eq!(ring.caller("tert_x"), None);
-        assert_eq!(ring.caller(""), None);
+        assert_eq!(ring.caller(&a.hash()), Some(Caller { principal: "alice".into(), role: Role::Read }));
+        assert_eq!(ring.caller(&b.hash()), Some(Caller { principal: "bob".into(), role: Role::Admin }));
+        assert_eq!(ring.caller(&TokenHash::of("tert_x")), None);
+        assert_eq!(ring.caller(&TokenHash::of("")), None);
         keys.revoke("a").unwrap();
         keys.save(&path).unwrap();
         ring.reload();
-        assert_eq!(ring.caller(a.reveal()), None);
+        assert_eq!(ring.caller(&a.hash()), None);
         std::fs::write(&path, "nonsense").unwrap();
         ring.reload();
-        assert!(ring.caller(b.reveal()).is_some(), "a broken file changes nothing");
+        assert!(ring.caller(&b.hash()).is_some(), "a broken file changes nothing");
     }
 }

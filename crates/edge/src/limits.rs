@@ -15,7 +15,7 @@ pub struct Limits {
     /// The body of one request, in bytes. Default 4 MiB; a batch of 8,192 items needs about 2 MiB.
     pub body_bytes_max: usize,
     /// The bodies of all requests together, as far as they were received and not yet read, in bytes; what comes beyond is
-    /// turned away with 503. Default 256 MiB, which is also what they cost in memory at worst.
+    /// turned away with 503. Default 256 MiB. What is made of them while they are answered comes on top.
     pub bodies_bytes_max: usize,
     /// Requests open at once on one HTTP/2 connection. Default 1,024.
     pub http2_streams_max: u32,
@@ -25,7 +25,8 @@ pub struct Limits {
     pub body_idle_timeout: Duration,
     /// Between two requests on a connection. Default 75 s.
     pub keep_alive_timeout: Duration,
-    /// How long a client may refuse to take what is sent to it. Default 30 s.
+    /// How long a client may refuse to take what is sent to it; over HTTP/2, which has a window for each answer, up to twice
+    /// as long. Default 30 s.
     pub write_timeout: Duration,
     /// How long requests in flight may take to finish when the server stops. Default 15 s.
     pub stop_grace: Duration,

@@ -114,8 +114,7 @@ impl Listener {
         let connections =
             Arc::new(Connections { open: Mutex::default(), permits: Arc::new(Semaphore::new(limits.connections_max)) });
         let watch = tokio::spawn(watch_over(Arc::downgrade(&connections), limits.clone()));
-        let shared =
-            Arc::new(Shared { builder: builder(&limits), header_timeout: limits.header_timeout, tls, handler });
+        let shared = Arc::new(Shared { builder: builder(&limits), limits: limits.clone(), tls, handler });
         tokio::select! {
             () = stop.asked() => {}
             () = accept(&socket, &connections, &shared) => {}
@@ -131,7 +130,7 @@ impl Listener {
 /// What all connections of a listener share.
 struct Shared<H> {
     builder: auto::Builder<TokioExecutor>,
-    header_timeout: Duration,
+    limits: Limits,
     tls: Option<TlsServer>,
     handler: H,
 }
@@ -199,7 +198,7 @@ async fn accept<H: Handler>(socket: &TcpListener, connections: &Connections, sha
                 continue;
             }
         };
-        let seen = Seen::new();
+        let seen = Seen::new(&shared.limits);
         connections.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&seen));
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
@@ -215,7 +214,7 @@ async fn connection<H: Handler>(stream: TcpStream, peer: SocketAddr, seen: Arc<S
     let socket = match &shared.tls {
         None => Socket::plain(stream, Arc::clone(&seen)),
         Some(tls) => {
-            let greeting = tokio::time::timeout(shared.header_timeout, tls.acceptor.accept(stream));
+            let greeting = tokio::time::timeout(shared.limits.header_timeout, tls.acceptor.accept(stream));
             let ordered = std::future::poll_fn(|cx| match seen.poll_order(cx) {
                 Order::Serve => Poll::Pending,
                 Order::Drain | Order::Close => Poll::Ready(()),

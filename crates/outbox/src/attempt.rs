@@ -5,15 +5,27 @@ use std::time::Duration;
 use call::{Call, Client, Report, Verdict};
 use http::{HeaderValue, Method, StatusCode, header};
 use machine::{Body, CallOrder, Finding, Op, Phase, Record, Tried};
+use wire::trace::TraceContext;
 use words::{Key, Stamp};
 
 use crate::probe::Probe;
 use crate::request::{self, RequestError};
+use crate::secrets::CallSecrets;
+use crate::traces::Traces;
 
 /// How much of a receiver's answer is kept.
 const KEPT_BYTES_MAX: usize = 64 << 10;
 /// How much of the evidence is kept.
 pub(crate) const EVIDENCE_BYTES_MAX: usize = 300;
+
+/// What attempts are made with.
+#[derive(Clone)]
+pub(crate) struct With {
+    pub(crate) client: Client,
+    /// What may stand in headers; `None` = nothing.
+    pub(crate) secrets: Option<CallSecrets>,
+    pub(crate) traces: Traces,
+}
 
 /// What an attempt found out.
 struct Found {
@@ -24,7 +36,7 @@ struct Found {
 
 /// Makes the attempt, and gives the command that tells what came of it.
 pub(crate) async fn perform(
-    client: &Client,
+    with: &With,
     call: u64,
     attempt: u32,
     phase: Phase,
@@ -32,8 +44,8 @@ pub(crate) async fn perform(
     accepted: &[u8],
 ) -> Vec<u8> {
     let found = match Record::decode(accepted) {
-        Ok(Record { principal: _, key, body: Body::CallAccepted(body), .. }) => {
-            ask(client, phase, deadline, key, &body.order).await
+        Ok(Record { principal, key, body: Body::CallAccepted(body), .. }) => {
+            ask(with, phase, deadline, (principal, key), &body.order).await
         }
         Ok(_) | Err(_) => not_sent("the record of the call cannot be read"),
     };
@@ -44,21 +56,28 @@ fn not_sent(why: impl std::fmt::Display) -> Found {
     Found { finding: Finding::NotDone, evidence: format!("nothing was sent: {why}"), report: None }
 }
 
-async fn ask(client: &Client, phase: Phase, deadline: Duration, key: &str, order: &CallOrder<'_>) -> Found {
-    let probe = match (phase == Phase::Probe).then(|| Probe::parse(order.probe)).transpose() {
+async fn ask(
+    with: &With,
+    phase: Phase,
+    deadline: Duration,
+    (principal, key): (&str, &str),
+    order: &CallOrder<'_>,
+) -> Found {
+    let secrets = with.secrets.as_ref();
+    let probe = match (phase == Phase::Probe).then(|| Probe::parse_with_secrets(order.probe)).transpose() {
         Ok(probe) => probe,
         Err(error) => return not_sent(error),
     };
     let call = match phase {
-        Phase::Call | Phase::Resend => call_of(order, key),
-        Phase::Probe => probe.as_ref().map_or_else(|| Err(RequestError::Absent), |probe| probe_of(probe, key)),
-        Phase::Compensate => compensation_of(order, key),
+        Phase::Call | Phase::Resend => call_of(order, key, secrets),
+        Phase::Probe => probe.as_ref().map_or_else(|| Err(RequestError::Absent), |probe| probe_of(probe, key, secrets)),
+        Phase::Compensate => compensation_of(order, key, secrets),
     };
-    let call = match call {
+    let call = match call.map(|call| traced(call, with.traces.of(principal, key))) {
         Ok(call) => Call { deadline, retries_max: order.tries_max.saturating_sub(1).min(3), ..call },
         Err(error) => return not_sent(error),
     };
-    let report = client.call(call).await;
+    let report = with.client.call(call).await;
     let finding = match (&probe, &report.answer) {
         (Some(probe), Some(answer)) => probe.finding(answer.status.as_u16(), &answer.body),
         // A probe that was not answered says nothing.
@@ -87,29 +106,43 @@ const fn finding_of(verdict: &Verdict) -> Finding {
     }
 }
 
-fn call_of(order: &CallOrder<'_>, key: &str) -> Result<Call, RequestError> {
-    let mut call = request::call_of(order.method, order.url, order.headers, order.body)?;
+fn call_of(order: &CallOrder<'_>, key: &str, secrets: Option<&CallSecrets>) -> Result<Call, RequestError> {
+    let mut call = request::call_of(order.method, order.url, order.headers, order.body, secrets)?;
     call.key = Some(Key::new(key).map_err(|_| RequestError::Key)?);
     call.read = false;
     Ok(call)
 }
 
-fn probe_of(probe: &Probe, key: &str) -> Result<Call, RequestError> {
-    let mut call = request::call_of("GET", &probe.url_for(key), &probe.headers, b"")?;
+fn probe_of(probe: &Probe, key: &str, secrets: Option<&CallSecrets>) -> Result<Call, RequestError> {
+    let mut call = request::call_of("GET", &probe.url_for(key), &probe.headers, b"", secrets)?;
     call.method = Method::GET;
     call.read = true;
     Ok(call)
 }
 
-fn compensation_of(order: &CallOrder<'_>, key: &str) -> Result<Call, RequestError> {
-    let compensation = request::Compensation::parse(order.compensation)?;
-    let mut call =
-        request::call_of(&compensation.method, &compensation.url, &compensation.headers, compensation.body.as_bytes())?;
+fn compensation_of(order: &CallOrder<'_>, key: &str, secrets: Option<&CallSecrets>) -> Result<Call, RequestError> {
+    let request::Compensation { method, url, headers, body } = request::Compensation::parse(order.compensation)?;
+    let mut call = request::call_of(&method, &url, &headers, body.as_bytes(), secrets)?;
     let named = HeaderValue::try_from(format!("\"{key}\"")).map_err(|_| RequestError::Key)?;
     call.headers.insert("tertium-compensates", named);
     call.key = Some(request::compensation_key(key));
     call.read = false;
     Ok(call)
+}
+
+/// With what the request of the call said of its trace, unless the call itself says something else.
+fn traced(mut call: Call, context: TraceContext) -> Call {
+    let has_trace = call.headers.contains_key("traceparent");
+    for (name, value) in context.headers() {
+        let is_of_trace = name != "baggage";
+        // What the wire reads of a trace is ASCII, and can be sent.
+        if let Ok(value) = HeaderValue::try_from(value)
+            && !(is_of_trace && has_trace)
+        {
+            call.headers.entry(name).or_insert(value);
+        }
+    }
+    call
 }
 
 /// The command that takes what was found into the log.

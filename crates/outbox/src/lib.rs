@@ -12,6 +12,7 @@ mod probe;
 mod request;
 mod secrets;
 mod submit;
+mod traces;
 mod webhook;
 
 use std::sync::Arc;
@@ -26,9 +27,11 @@ pub use deliver::DeliverySettings;
 pub use destination::{check_address, check_asked};
 pub use evaluate::parse_defined;
 pub use probe::{Probe, ProbeError};
-pub use request::{Compensation, RequestError, check_headers, check_url};
-pub use secrets::{SecretsError, WebhookSecrets};
+pub use request::{Compensation, RequestError, check_headers, check_url, secrets_in};
+pub use secrets::{CallSecrets, SecretsError, WebhookSecrets};
+pub use traces::Traces;
 
+use attempt::With;
 use deliver::Couriers;
 use evaluate::Evaluator;
 
@@ -48,6 +51,8 @@ pub struct Outbox {
     sender: UnboundedSender<Handed>,
     receiver: UnboundedReceiver<Handed>,
     under_way: UnderWay,
+    call_secrets: Option<CallSecrets>,
+    traces: Traces,
 }
 
 /// How many effects are being performed.
@@ -95,7 +100,7 @@ impl Default for Outbox {
     fn default() -> Self {
         // Bounded by what may be open, which the cell sees to.
         let (sender, receiver) = unbounded_channel();
-        Self { sender, receiver, under_way: UnderWay::default() }
+        Self { sender, receiver, under_way: UnderWay::default(), call_secrets: None, traces: Traces::default() }
     }
 }
 
@@ -105,6 +110,17 @@ impl Outbox {
         let sender = self.sender.clone();
         // After the end there is nobody to do it, and the claim of the next life finds it.
         Box::new(move |work| drop(sender.send(Handed { work, at: Instant::now() })))
+    }
+
+    /// With secrets that calls may show their receivers; without, a call that names one is not made.
+    #[must_use]
+    pub fn with_call_secrets(self, secrets: CallSecrets) -> Self {
+        Self { call_secrets: Some(secrets), ..self }
+    }
+
+    /// Where to note which trace a call belongs to.
+    pub fn traces(&self) -> Traces {
+        self.traces.clone()
     }
 
     /// How many effects are being performed, now and later.
@@ -122,10 +138,11 @@ impl Outbox {
         secrets: WebhookSecrets,
         settings: DeliverySettings,
     ) {
-        let Self { sender, mut receiver, under_way } = self;
+        let Self { sender, mut receiver, under_way, call_secrets, traces } = self;
         drop(sender);
+        let with = With { client: client.clone(), secrets: call_secrets, traces };
         let evaluator = Evaluator::new(&cell, addresses);
-        let couriers = Couriers::new(cell.clone(), client.clone(), secrets, settings, under_way.clone());
+        let couriers = Couriers::new(cell.clone(), client, secrets, settings, under_way.clone());
         while let Some(Handed { work, at }) = receiver.recv().await {
             let (call, attempt, phase, remaining_us, accepted) = match work {
                 Work::Try { call, attempt, phase, remaining_us, accepted } => {
@@ -140,11 +157,11 @@ impl Outbox {
                     continue;
                 }
             };
-            let (cell, client, performing) = (cell.clone(), client.clone(), under_way.begin());
+            let (cell, with, performing) = (cell.clone(), with.clone(), under_way.begin());
             tokio::spawn(async move {
                 let _performing = performing;
                 let deadline = Duration::from_micros(remaining_us).saturating_sub(at.elapsed());
-                let command = attempt::perform(&client, call, attempt, phase, deadline, &accepted).await;
+                let command = attempt::perform(&with, call, attempt, phase, deadline, &accepted).await;
                 submit::submit(&cell, command).await;
             });
         }

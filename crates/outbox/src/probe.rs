@@ -1,8 +1,9 @@
 //! How a receiver is asked what became of a call, and what its answer means.
 //!
 //! The meaning is declared: by a value in a JSON answer, or by the status. What is not declared is known only where the
-//! receiver's own tables cannot mean anything else: 2xx says that it was done, 409 and 410 that it was not and never will
-//! be. A plain 404 says nothing: the call may still be on its way.
+//! receiver's own tables cannot mean anything else: 2xx says that it was done, 410 that it was not and never will be. A
+//! plain 404 says nothing: the call may still be on its way. Nor does a 409, which receivers also answer while the call is
+//! under way (draft-ietf-httpapi-idempotency-key-header, section 2.7).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use machine::Finding;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::request::{RequestError, check_headers, check_url};
+use crate::request::{RequestError, check_headers, check_url, secrets_in};
 
 /// A probe as it was declared.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -50,18 +51,28 @@ pub struct ProbeError {
 }
 
 impl Probe {
-    /// Reads the canonical form of a declaration, and checks it.
+    /// Reads the canonical form of a declaration that may name no secrets, and checks it.
     ///
     /// # Errors
     /// [`ProbeError`].
     pub fn parse(json: &str) -> Result<Self, ProbeError> {
+        let probe = Self::parse_with_secrets(json)?;
+        check_headers(&probe.headers).map_err(|error| ProbeError { what: format!("probe.headers: {error}") })?;
+        Ok(probe)
+    }
+
+    /// The same for one that may name secrets in its headers. Whose they are is for the caller to ask.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub fn parse_with_secrets(json: &str) -> Result<Self, ProbeError> {
         let wrong = |what: String| ProbeError { what };
         if json.is_empty() {
             return Err(wrong(RequestError::Absent.to_string()));
         }
         let probe: Self = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
         check_url(&probe.url_for("key")).map_err(|error| wrong(format!("probe.url: {error}")))?;
-        check_headers(&probe.headers).map_err(|error| wrong(format!("probe.headers: {error}")))?;
+        secrets_in(&probe.headers).map_err(|error| wrong(format!("probe.headers: {error}")))?;
         if let Some(status) = probe.status.keys().find(|status| !is_status(status)) {
             return Err(wrong(format!("probe.status: `{status}` is no HTTP status")));
         }
@@ -88,6 +99,11 @@ impl Probe {
         self.url.replace("{key}", &percent_encoded(key))
     }
 
+    /// The headers it is asked with: canonical JSON, name to value, or empty.
+    pub fn headers(&self) -> &str {
+        &self.headers
+    }
+
     /// What an answer means.
     pub(crate) fn finding(&self, status: u16, body: &[u8]) -> Finding {
         if let Some(meaning) = self.meaning_of_body(body) {
@@ -99,7 +115,7 @@ impl Probe {
             None if !self.pointer.is_empty() => Finding::Uncertain,
             None => match status {
                 200..=299 => Finding::Committed,
-                409 | 410 => Finding::Refused,
+                410 => Finding::Refused,
                 425 => Finding::StillAtIt,
                 _ => Finding::Uncertain,
             },
@@ -158,12 +174,14 @@ mod tests {
     #[test]
     fn what_answers_mean() {
         let bare = r#"{"url":"http://a/{key}"}"#;
+        let of_inbox = r#"{"url":"http://a/{key}","status":{"409":"refused"}}"#;
         let by_status = r#"{"url":"http://a/{key}","status":{"404":"refused","200":"uncertain"}}"#;
         let by_value = r#"{"url":"http://a/{key}","pointer":"/state","values":{"paid":"committed","void":"refused","3":"uncertain"}}"#;
         for (probe, status, body, finding) in [
             (bare, 200, "", Finding::Committed),
             (bare, 404, "", Finding::Uncertain),
-            (bare, 409, "", Finding::Refused),
+            (bare, 409, "", Finding::Uncertain),
+            (of_inbox, 409, "", Finding::Refused),
             (bare, 410, "", Finding::Refused),
             (bare, 425, "", Finding::StillAtIt),
             (bare, 500, "", Finding::Uncertain),
@@ -202,6 +220,7 @@ mod tests {
             r#"{"url":"http://a/","pointer":"/state"}"#,
             r#"{"url":"http://a/","also":1}"#,
             r#"{"url":"http://a/","headers":"{\"host\":\"b\"}"}"#,
+            r#"{"url":"http://a/","headers":"{\"a\":\"${secret:b}\"}"}"#,
         ] {
             assert!(Probe::parse(json).is_err(), "{json}");
         }

@@ -1,6 +1,6 @@
 //! The requests of durable calls: what may be asked for, and how it is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -8,6 +8,8 @@ use call::Call;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde::Deserialize;
 use words::{KEY_BYTES_MAX, Key};
+
+use crate::secrets::CallSecrets;
 
 /// Headers that the server sets itself, or that belong to the connection.
 const OWN_HEADERS: &[&str] = &[
@@ -38,6 +40,8 @@ pub enum RequestError {
     Method(String),
     /// A header is not one, or is the server's own.
     Header(String),
+    /// There is no secret of that name.
+    Secret(String),
     /// The key cannot be sent.
     Key,
     /// It is not of the form that was accepted.
@@ -101,11 +105,33 @@ pub fn check_url(url: &str) -> Result<Uri, RequestError> {
     Ok(uri)
 }
 
-/// Checks the headers of a call: canonical JSON, name to value, or empty.
+/// What stands in the value of a header for the secret of a name, up to a closing brace.
+const SECRET: &str = "${secret:";
+
+/// Checks the headers of a call that may name no secrets: canonical JSON, name to value, or empty.
 ///
 /// # Errors
 /// [`RequestError::Header`].
-pub fn check_headers(json: &str) -> Result<HeaderMap, RequestError> {
+pub fn check_headers(json: &str) -> Result<(), RequestError> {
+    let may_not = || RequestError::Header("secrets may not be named here".to_owned());
+    secrets_in(json)?.is_empty().then_some(()).ok_or_else(may_not)
+}
+
+/// Checks the headers of a call that may name secrets, and gives their names. Whose they are is for the caller to ask.
+///
+/// # Errors
+/// [`RequestError::Header`].
+pub fn secrets_in(json: &str) -> Result<BTreeSet<String>, RequestError> {
+    let mut names = BTreeSet::new();
+    headers_of(json, |name| {
+        names.insert(name.to_owned());
+        Some(Box::default())
+    })?;
+    Ok(names)
+}
+
+/// The headers, with what `find` has for the secrets that are named in them.
+fn headers_of(json: &str, mut find: impl FnMut(&str) -> Option<Box<str>>) -> Result<HeaderMap, RequestError> {
     let mut headers = HeaderMap::new();
     if json.is_empty() {
         return Ok(headers);
@@ -118,18 +144,44 @@ pub fn check_headers(json: &str) -> Result<HeaderMap, RequestError> {
             return Err(RequestError::Header(format!("`{lower}` is set by the server")));
         }
         let name = HeaderName::try_from(&lower).map_err(|_| RequestError::Header(format!("`{lower}` is no name")))?;
-        let value = HeaderValue::try_from(value)
+        let has_secrets = value.contains(SECRET);
+        let value = if has_secrets { filled(&value, &mut find)? } else { value };
+        let mut value = HeaderValue::try_from(value)
             .map_err(|_| RequestError::Header(format!("the value of `{lower}` is none that a header can have")))?;
+        value.set_sensitive(has_secrets);
         headers.insert(name, value);
     }
     Ok(headers)
 }
 
+/// The value with each `${secret:name}` replaced by what `find` has under that name.
+fn filled(value: &str, find: &mut impl FnMut(&str) -> Option<Box<str>>) -> Result<String, RequestError> {
+    let mut out = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once(SECRET) {
+        let form = || RequestError::Header("a secret is named as `${secret:name}`".to_owned());
+        let (name, behind) = after.split_once('}').ok_or_else(form)?;
+        words::check_id(name).map_err(|_| form())?;
+        let secret = find(name).ok_or_else(|| RequestError::Secret(name.to_owned()))?;
+        out.push_str(before);
+        out.push_str(&secret);
+        rest = behind;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
 /// The request as the call layers take it.
-pub(crate) fn call_of(method: &str, url: &str, headers: &str, body: &[u8]) -> Result<Call, RequestError> {
+pub(crate) fn call_of(
+    method: &str,
+    url: &str,
+    headers: &str,
+    body: &[u8],
+    secrets: Option<&CallSecrets>,
+) -> Result<Call, RequestError> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::Method(method.to_owned()))?;
     let mut call = Call::new(method, check_url(url)?);
-    call.headers = check_headers(headers)?;
+    call.headers = headers_of(headers, |name| secrets?.find(name))?;
     call.body = Bytes::copy_from_slice(body);
     Ok(call)
 }
@@ -150,6 +202,7 @@ impl fmt::Display for RequestError {
             Self::Url(what) => f.write_str(what),
             Self::Method(method) => write!(f, "`{method}` is not a method to call with"),
             Self::Header(what) | Self::Form(what) => f.write_str(what),
+            Self::Secret(name) => write!(f, "there is no secret called `{name}` on this server"),
             Self::Key => f.write_str("the key cannot be sent in a header"),
         }
     }
@@ -186,18 +239,36 @@ mod tests {
 
     #[test]
     fn headers() {
-        assert_eq!(check_headers("").unwrap().len(), 0);
-        assert_eq!(check_headers(r#"{"Authorization":"Bearer x","X-A":"b"}"#).unwrap()["authorization"], "Bearer x");
+        let none = |_: &str| None;
+        assert_eq!(headers_of("", none).unwrap().len(), 0);
+        assert_eq!(headers_of(r#"{"Authorization":"Bearer x","X-A":"b"}"#, none).unwrap()["authorization"], "Bearer x");
         for json in [
             r#"{"Host":"a"}"#,
             r#"{"idempotency-key":"a"}"#,
             r#"{"Tertium-Attempt":"1"}"#,
             r#"{"a b":"c"}"#,
             r#"{"a":"b\nc"}"#,
+            r#"{"a":"${secret:b"}"#,
+            r#"{"a":"${secret:}"}"#,
+            r#"{"a":"${secret:b c}"}"#,
             "[]",
         ] {
             assert!(check_headers(json).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn secrets_are_named_and_filled_in_when_a_call_is_made() {
+        let json = r#"{"authorization":"Bearer ${secret:shop/pay}","x-a":"${secret:a}-${secret:b}","x-b":"${other}"}"#;
+        let names = secrets_in(json).unwrap();
+        assert!(check_headers(json).is_err() && check_headers(r#"{"x-b":"${other}"}"#).is_ok());
+        assert_eq!(names.iter().collect::<Vec<_>>(), ["a", "b", "shop/pay"]);
+        let headers = headers_of(json, |name| Some(format!("<{name}>").into())).unwrap();
+        assert_eq!(headers["authorization"], "Bearer <shop/pay>");
+        assert_eq!((&headers["x-a"], &headers["x-b"]), (&"<a>-<b>".parse().unwrap(), &"${other}".parse().unwrap()));
+        assert!(!format!("{headers:?}").contains("<shop/pay>"), "{headers:?}");
+        let missing = headers_of(json, |name| (name != "b").then(Box::default));
+        assert_eq!(missing, Err(RequestError::Secret("b".to_owned())));
     }
 
     #[test]

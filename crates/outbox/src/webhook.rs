@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use machine::{AttemptEnd, Body, Deliveries, Delivery, Record, TopicRecord};
 use wire::event::EVENT_TYPE;
 use wire::topic::write_record;
-use wire::trace::TraceParent;
+use wire::trace::{TraceContext, TraceParent, baggage, tracestate};
 use words::{CellName, Key};
 
 use crate::attempt::{EVIDENCE_BYTES_MAX, retry_after_ms};
@@ -70,13 +70,14 @@ fn request_of(
     if !write_record(&mut body, &target.cell, event.offset, &event.record) {
         return Err("its record is no event".to_owned());
     }
+    let trace = trace_of(&event.record);
     let webhook = wire::webhook::Delivery {
         cell: &target.cell,
         subscription: &target.name,
         number: target.number,
         key: &event.key,
         offset: event.offset,
-        trace: trace_of(&event.record),
+        trace: trace.as_ref(),
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_TYPE));
@@ -90,8 +91,8 @@ fn request_of(
     Ok(Call { headers, body, key, answer_bytes_max, ..Call::new(Method::POST, url) })
 }
 
-/// The trace an event says that it is part of (CloudEvents, Distributed Tracing extension).
-fn trace_of(record: &[u8]) -> Option<TraceParent> {
+/// The trace an event says that it is part of (CloudEvents, Distributed Tracing extension, and `baggage` likewise).
+fn trace_of(record: &[u8]) -> Option<TraceContext> {
     let Ok(Record { body: Body::Topic(TopicRecord::Published { message, .. }), .. }) = Record::decode(record) else {
         return None;
     };
@@ -99,7 +100,9 @@ fn trace_of(record: &[u8]) -> Option<TraceParent> {
         return None;
     }
     let attributes: serde_json::Value = serde_json::from_str(message.attributes).ok()?;
-    TraceParent::parse(attributes.get("traceparent")?.as_str()?.as_bytes())
+    let text = |name: &str| attributes.get(name)?.as_str().map(str::as_bytes);
+    let parent = TraceParent::parse(text("traceparent")?)?;
+    Some(TraceContext { parent, state: tracestate(text("tracestate")), baggage: baggage(text("baggage")) })
 }
 
 /// Only the status counts, whatever came with it.

@@ -7,9 +7,9 @@ use call::AddressPolicy;
 use cell::{CellHandle, Level, Query, Read, ReadReply, Reply, Write};
 use edge::{BodyRoom, KeyRing, Limits, Stop};
 use http::HeaderValue;
-use outbox::WebhookSecrets;
+use outbox::{CallSecrets, Traces, WebhookSecrets};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use wire::{Code, Problem};
 
 use crate::config::StreamLimits;
@@ -30,6 +30,8 @@ pub(crate) struct App {
     pub streams: StreamLimits,
     /// The keys in force; `None` where nobody is asked who they are.
     pub keys: Option<KeyRing>,
+    /// The names of this server besides those of loopback.
+    pub hosts: Vec<String>,
     /// The level of reads that name none.
     pub consistency: Level,
     /// For `Tertium-Served-By`.
@@ -38,6 +40,10 @@ pub(crate) struct App {
     pub addresses: Arc<dyn AddressPolicy>,
     /// What signs deliveries.
     pub secrets: WebhookSecrets,
+    /// What calls may show their receivers.
+    pub call_secrets: CallSecrets,
+    /// Which trace calls belong to.
+    pub traces: Traces,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether the server is stopping.
@@ -58,7 +64,8 @@ impl App {
         self.wait(self.submit(command, deadline_us, false), deadline_us).await
     }
 
-    async fn wait(&self, reply: oneshot::Receiver<Reply>, deadline_us: u64) -> Reply {
+    /// The cell's answer to what was submitted, waited for as long as its deadline allows.
+    pub(crate) async fn wait(&self, reply: oneshot::Receiver<Reply>, deadline_us: u64) -> Reply {
         match timeout(self.patience(deadline_us), reply).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) | Err(_) => Reply::Uncertain,
@@ -68,6 +75,11 @@ impl App {
     /// Until the deadline, and a little longer: the cell's own answer says more than silence.
     fn patience(&self, deadline_us: u64) -> Duration {
         Duration::from_micros(deadline_us.saturating_sub(self.cell.now_us())) + GRACE
+    }
+
+    /// An instant of the cell's clock on the runtime's.
+    pub(crate) fn instant_of(&self, deadline_us: u64) -> Instant {
+        Instant::now() + Duration::from_micros(deadline_us.saturating_sub(self.cell.now_us()))
     }
 
     /// Hands a write to the cell and gives what its answer will come through.

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use edge::{Body, Caller, Exchange, Role};
+use edge::{Body, Caller, Exchange, Role, TokenHash};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response, Uri};
 use hyper::body::{Body as _, Incoming};
 use wire::{Code, Problem, headers};
 use words::{Deadline, Session};
 
 use crate::app::App;
+use crate::origin::check_origin;
 use crate::respond::Answered;
 use crate::route::{NoRoute, Route, RouteName};
 use crate::trace::Trace;
@@ -44,6 +45,10 @@ pub(crate) struct Call {
     pub trace: Trace,
     /// Whose idempotency keys it uses.
     pub principal: Arc<str>,
+    /// What whoever asks may do; `None` where nobody is asked who they are.
+    pub role: Option<Role>,
+    /// The token it came with, for streams that outlive its key.
+    token: Option<TokenHash>,
     /// What its client has seen.
     pub session: Session,
 }
@@ -64,10 +69,14 @@ impl edge::Handler for Service {
         }
         let (head, body) = request.into_parts();
         let mut body = Some(body);
-        let answered = match call.pass(&head, &mut body).await {
+        let mut answered = match call.pass(&head, &mut body).await {
             Ok(answered) => answered,
             Err(problem) => Answered::problem(&problem),
         };
+        // Only what may change something has an outcome.
+        if call.route.is_read() {
+            answered.outcome = None;
+        }
         // A client that is still sending would not read the answer before it is done.
         if let Some(rest) = body.filter(|body| !body.is_end_stream() && !head.headers.contains_key(EXPECT)) {
             edge::discard(rest, 4 * self.app.limits.body_bytes_max, DISCARD_PATIENCE).await;
@@ -85,6 +94,8 @@ impl Call {
             began_us: exchange.began_us,
             trace: Trace::continue_or_start(bytes_of(headers, &TRACEPARENT)),
             principal: Arc::clone(&app.anonymous),
+            role: None,
+            token: None,
             session: Session::default(),
         }
     }
@@ -100,7 +111,7 @@ impl Call {
         self.route = route.name();
         // Whoever asks must be known and may do only what their key allows.
         if !route.is_open() {
-            self.authorize(&head.headers, route.role())?;
+            self.authorize(&head.uri, &head.headers, route.role())?;
         }
         // What the client has seen comes back in the answer, whatever it is.
         self.session = headers::session(bytes_of(&head.headers, &TERTIUM_SESSION))?;
@@ -127,20 +138,27 @@ impl Call {
         Ok(())
     }
 
-    /// Finds out who is calling, if anybody is asked.
+    /// Finds out who is calling, if anybody is asked. Where nobody is, it must not be a web page.
     ///
     /// # Errors
-    /// `unauthenticated`, `forbidden`.
-    pub(crate) fn authorize(&mut self, headers: &HeaderMap, needed: Role) -> Result<(), Problem> {
-        let Some(keys) = &self.app.keys else { return Ok(()) };
-        let token = bytes_of(headers, &AUTHORIZATION).and_then(headers::bearer);
-        let Caller { principal, role } =
-            token.and_then(|token| keys.caller(token)).ok_or_else(|| Problem::of(Code::Unauthenticated))?;
+    /// `unauthenticated`, `forbidden`, `origin-not-allowed`.
+    pub(crate) fn authorize(&mut self, uri: &Uri, headers: &HeaderMap, needed: Role) -> Result<(), Problem> {
+        let Some(keys) = &self.app.keys else { return check_origin(uri, headers, &self.app.hosts) };
+        let token = bytes_of(headers, &AUTHORIZATION).and_then(headers::bearer).map(TokenHash::of);
+        let known = token.and_then(|token| Some((token, keys.caller(&token)?)));
+        let (token, Caller { principal, role }) = known.ok_or_else(|| Problem::of(Code::Unauthenticated))?;
         if role < needed {
             return Err(Problem::of(Code::Forbidden));
         }
-        self.principal = principal;
+        (self.principal, self.role, self.token) = (principal, Some(role), Some(token));
         Ok(())
+    }
+
+    /// Whether whoever began to ask may go on: their key may have been revoked since.
+    pub(crate) fn is_still_allowed(&self) -> bool {
+        let Some(keys) = &self.app.keys else { return true };
+        let caller = self.token.and_then(|token| keys.caller(&token));
+        caller.is_some_and(|caller| caller.role >= self.route.role() && caller.principal == self.principal)
     }
 
     /// The deadline in the request's header, on the cell's clock, counted from the request's first byte.

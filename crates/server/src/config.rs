@@ -35,6 +35,10 @@ pub struct Config {
     pub keys: Option<PathBuf>,
     /// The file of the secrets that sign deliveries; `None` = `webhook-secrets.toml` in `data`.
     pub webhook_secrets: Option<PathBuf>,
+    /// The file of the secrets that calls show their receivers; `None` = `call-secrets.toml` in `data`.
+    pub call_secrets: Option<PathBuf>,
+    /// Names that requests may be sent to besides those of loopback, where no API key is asked for.
+    pub hosts: Vec<String>,
     /// How events are delivered.
     pub deliveries: outbox::DeliverySettings,
     /// The level of reads that name none.
@@ -49,9 +53,9 @@ pub struct Config {
     pub cell: cell::Options,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// Which log lines are written, as `tracing_subscriber::EnvFilter` reads it.
+    /// Which log lines are written, as `tracing_subscriber::filter::Targets` reads it.
     pub log_level: String,
-    /// Threads that serve connections; 0 = one per processor.
+    /// Threads that serve connections; 0 = one fewer than there are processors, and at least one.
     pub worker_threads: usize,
 }
 
@@ -87,6 +91,8 @@ impl Default for Config {
             authentication: false,
             keys: None,
             webhook_secrets: None,
+            call_secrets: None,
+            hosts: Vec::new(),
             deliveries: outbox::DeliverySettings::default(),
             consistency: Level::Linearizable,
             limits: edge::Limits::default(),
@@ -120,6 +126,11 @@ impl Config {
     /// Where the secrets that sign deliveries are.
     pub fn secrets_path(&self) -> PathBuf {
         self.webhook_secrets.clone().unwrap_or_else(|| self.data.join("webhook-secrets.toml"))
+    }
+
+    /// Where the secrets are that calls show their receivers.
+    pub fn call_secrets_path(&self) -> PathBuf {
+        self.call_secrets.clone().unwrap_or_else(|| self.data.join("call-secrets.toml"))
     }
 
     /// What settings say together and none says alone.

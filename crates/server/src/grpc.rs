@@ -1,5 +1,6 @@
 //! gRPC on the same listener: the same calls, under the same limits and keys, through tonic.
 
+mod messages;
 mod methods;
 mod stream;
 
@@ -7,12 +8,12 @@ use std::sync::Arc;
 
 use edge::Body;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, Uri};
 use hyper::body::Incoming;
 use tonic::codegen::Service as _;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use wire::proto::tertium_server::TertiumServer;
-use wire::{Problem, headers};
+use wire::{Code, Problem, headers};
 use words::{Outcome, Position};
 
 use crate::app::App;
@@ -42,12 +43,19 @@ impl Service {
     }
 
     /// Answers one call: the layers are those of HTTP.
-    pub(crate) async fn answer(&self, mut call: Call, mut request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(&self, mut call: Call, request: Request<Incoming>) -> Response<Body> {
         call.route = route_of(request.uri().path());
-        if let Err(problem) = pass(&mut call, request.headers()) {
-            call.count::<()>(&Err(problem.clone()));
+        if let Err(problem) = pass(&mut call, request.uri(), request.headers()) {
+            call.count(problem.code.status(), Some(problem.outcome()), Some(&problem));
             return wire::grpc::status(&problem).into_http::<tonic::body::Body>().map(Body::stream);
         }
+        let (head, body) = request.into_parts();
+        // A stream lasts as long as it likes; its frames have deadlines of their own.
+        let until = match call.route {
+            RouteName::TransferStream => None,
+            _ => call.grpc_deadline_us(&head.headers).ok().map(|deadline_us| call.app.instant_of(deadline_us)),
+        };
+        let mut request = Request::from_parts(head, messages::checked(call.clone(), body, until));
         request.extensions_mut().insert(call);
         let response = match self.methods.clone().call(request).await {
             Ok(response) => response,
@@ -57,9 +65,9 @@ impl Service {
     }
 }
 
-fn pass(call: &mut Call, head: &HeaderMap) -> Result<(), Problem> {
+fn pass(call: &mut Call, uri: &Uri, head: &HeaderMap) -> Result<(), Problem> {
     call.bound_head(head)?;
-    call.authorize(head, call.route.role())?;
+    call.authorize(uri, head, call.route.role())?;
     call.session = headers::session(bytes_of(head, &TERTIUM_SESSION))?;
     Ok(())
 }
@@ -82,9 +90,9 @@ fn route_of(path: &str) -> RouteName {
     }
 }
 
-/// A message with what HTTP would say in headers.
+/// A message, or the refusal that was decided, with what HTTP would say in headers.
 pub(crate) struct Told<T> {
-    message: T,
+    message: Result<T, Problem>,
     outcome: Option<Outcome>,
     position: Option<Position>,
     seen: Option<Position>,
@@ -107,25 +115,42 @@ impl Call {
     }
 
     /// Counts an answer under the status HTTP would have given it.
-    fn count<T>(&self, answer: &Result<Told<T>, Problem>) {
+    fn count(&self, status: u16, outcome: Option<Outcome>, problem: Option<&Problem>) {
         let took_us = edge::now_us().saturating_sub(self.began_us);
-        let (status, outcome) = match answer {
-            Ok(told) => (200, told.outcome),
-            Err(problem) => (problem.code.status(), Some(problem.outcome())),
-        };
+        let outcome = outcome.filter(|_| !self.route.is_read());
         self.app.metrics.answered(self.route, status, outcome, took_us);
-        if let Err(problem) = answer {
+        if let Some(problem) = problem {
             let (route, code) = (self.route.as_str(), problem.code.as_str());
             tracing::debug!(route, code, took_us, trace_id = %self.trace, "refused over gRPC");
         }
     }
 
-    /// A message with its metadata, or the status that says why there is none.
+    /// A message, or the status that says why there is none, each with its metadata.
     fn tell<T>(&self, answer: Result<Told<T>, Problem>) -> Result<tonic::Response<T>, tonic::Status> {
-        self.count(&answer);
-        let told = answer.map_err(|problem| wire::grpc::status(&problem))?;
-        let mut response = tonic::Response::new(told.message);
-        let metadata = response.metadata_mut();
+        let mut told = answer.unwrap_or_else(|problem| Told::of(Err(problem)));
+        match &told.message {
+            Ok(_) => self.count(200, told.outcome, None),
+            Err(problem) => self.count(problem.code.status(), Some(problem.outcome()), Some(problem)),
+        }
+        match std::mem::replace(&mut told.message, Err(Problem::of(Code::Internal))) {
+            Ok(message) => {
+                let mut response = tonic::Response::new(message);
+                self.put_metadata(response.metadata_mut(), &told);
+                Ok(response)
+            }
+            Err(problem) => {
+                let mut status = wire::grpc::status(&problem);
+                let metadata = status.metadata_mut();
+                if self.route.is_read() {
+                    metadata.remove("tertium-outcome");
+                }
+                self.put_metadata(metadata, &told);
+                Err(status)
+            }
+        }
+    }
+
+    fn put_metadata<T>(&self, metadata: &mut MetadataMap, told: &Told<T>) {
         let cell = self.app.cell.cell();
         let mut traceparent = Vec::with_capacity(crate::trace::TRACEPARENT_BYTES);
         self.trace.put_traceparent(&mut traceparent);
@@ -151,7 +176,6 @@ impl Call {
             put(metadata, "tertium-staleness-ms", &staleness_ms.to_string());
             put(metadata, "tertium-served-by", self.app.node.to_str().unwrap_or_default());
         }
-        Ok(response)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod config;
 mod grpc;
 mod logs;
 mod metrics;
+mod origin;
 mod respond;
 mod route;
 mod routes;

@@ -113,7 +113,7 @@ pub(crate) fn of_reply(reply: &Reply, key: &str, command: Option<&[u8]>) -> Resu
 }
 
 /// `202`, with where to ask: what becomes of it is not known yet.
-pub(crate) fn pending(key: &str) -> Answered {
+fn pending(key: &str) -> Answered {
     let mut answered = Answered::of(wire::answer::pending(key));
     answered.extra.location = Some(wire::path::operation_path(key));
     answered
@@ -149,7 +149,11 @@ pub(crate) fn answer_of(answer: &cell::Answer, key: &str, command: Option<&[u8]>
 /// One part of a batch or stream as the wire knows it; `broken` stands in for a record that cannot be read.
 pub(crate) fn item_of<'a>(part: cell::Part<'a>, key: &'a str, broken: &'a Problem) -> Item<'a> {
     match part {
-        cell::Part::Refused(refusal) => Item { key, verdict: ItemVerdict::Refused(refusal) },
+        // What is kept with a batch only names its item.
+        cell::Part::Refused(refusal) => {
+            let key = if key.is_empty() { refusal.about } else { key };
+            Item { key, verdict: ItemVerdict::Refused(refusal) }
+        }
         cell::Part::Record { bytes, .. } => match Record::decode(bytes) {
             Ok(record) => Item { key: record.key, verdict: ItemVerdict::Decided(record) },
             Err(error) => {

@@ -275,6 +275,16 @@ impl RouteName {
         }
     }
 
+    /// Whether it only looks: what leads nowhere is neither a read nor a write.
+    pub(crate) fn is_read(self) -> bool {
+        self != Self::None && !self.is_write()
+    }
+
+    /// Whether it may go on long after it is accepted: only then is `Prefer: respond-async` followed.
+    pub(crate) const fn is_slow(self) -> bool {
+        matches!(self, Self::Call | Self::StartRun)
+    }
+
     /// What whoever asks must be allowed. To say by hand what became of something is for few.
     pub(crate) const fn role(self) -> Role {
         match self {

@@ -1,6 +1,7 @@
 //! What each route does.
 
 mod calls;
+mod judge;
 mod operations;
 mod pages;
 mod reads;
@@ -12,4 +13,4 @@ mod writes;
 pub(crate) use operations::with_operation;
 pub(crate) use reads::read;
 pub(crate) use reads::{Fresh, problem_of_read, view_of};
-pub(crate) use writes::write;
+pub(crate) use writes::{problem_of_body, write};

@@ -11,7 +11,7 @@ use edge::{BodyRoom, KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
 use http::HeaderValue;
 use log::{Log, LogError};
 use log_file::{LogFile, LogOptions};
-use outbox::{Outbox, SecretsError, UnderWay, WebhookSecrets};
+use outbox::{CallSecrets, Outbox, SecretsError, UnderWay, WebhookSecrets};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -46,7 +46,7 @@ pub enum RunError {
     Tls(TlsError),
     /// The API keys cannot be read.
     Keys(KeysError),
-    /// The webhook secrets cannot be read.
+    /// A file of secrets cannot be read.
     Secrets(SecretsError),
     /// The settings of the calls that the server makes do not go together.
     Calls(SettingsError),
@@ -146,7 +146,8 @@ pub async fn start_on(
     let options = config.cell.clone();
     let addresses = config.calls.policy(config.listen.ip().is_loopback());
     let client = Client::new(config.calls.settings(Arc::clone(&addresses))).map_err(RunError::Calls)?;
-    let outbox = Outbox::default();
+    let call_secrets = CallSecrets::open(config.call_secrets_path()).map_err(RunError::Secrets)?;
+    let outbox = Outbox::default().with_call_secrets(call_secrets.clone());
     let handed = outbox.of_cell();
     let started =
         tokio::task::spawn_blocking(move || cell::start(&data, options, open_log, handed, &mut tell_progress)).await;
@@ -167,6 +168,9 @@ pub async fn start_on(
         metrics: Metrics::new(cell.clone(), client.clone(), bodies.clone()),
         addresses,
         secrets: secrets.clone(),
+        call_secrets,
+        traces: outbox.traces(),
+        hosts: config.hosts,
         cell: cell.clone(),
         bodies,
         limits: config.limits,
@@ -226,7 +230,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Tls(_) => f.write_str("TLS cannot be used"),
             Self::Keys(_) => f.write_str("the API keys cannot be used"),
-            Self::Secrets(_) => f.write_str("the webhook secrets cannot be used"),
+            Self::Secrets(_) => f.write_str("the secrets cannot be used"),
             Self::Calls(_) => f.write_str("the settings of calls cannot be used"),
             Self::Listen { address, .. } => write!(f, "cannot listen on {address}"),
             Self::Cell(_) => f.write_str("the cell cannot start"),

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use wire::trace::TraceParent;
+use http::HeaderMap;
+use wire::trace::{TraceContext, TraceParent, baggage, tracestate};
 
 /// How long a `traceparent` of version 00 is.
 pub(crate) const TRACEPARENT_BYTES: usize = 55;
@@ -20,6 +21,15 @@ impl Trace {
             Some(parent) => parent.with_parent(parent_id),
             None => TraceParent { trace_id: fastrand::u128(1..).to_be_bytes(), parent_id, flags: 0 },
         })
+    }
+
+    /// What a request says of its trace, for what it starts: our span, and what came beside the trace that goes on.
+    pub(crate) fn context(&self, headers: &HeaderMap) -> TraceContext {
+        let all = |name: &'static str| headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
+        // Without a trace that it belongs to, a state says nothing.
+        let goes_on = all("traceparent").next().and_then(TraceParent::parse).is_some();
+        let state = if goes_on { tracestate(all("tracestate")) } else { String::new() };
+        TraceContext { parent: self.0, state, baggage: baggage(all("baggage")) }
     }
 
     /// Appends the header's value: [`TRACEPARENT_BYTES`] of ASCII.

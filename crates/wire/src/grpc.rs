@@ -30,6 +30,48 @@ pub fn key_of(text: &str) -> Result<Key, Problem> {
     Key::new(text).map_err(|error| Problem::field(Code::IdempotencyKeyInvalid, "idempotency_key", error))
 }
 
+/// Bounds the fields of an encoded message before it is decoded: each takes memory, however few its bytes are.
+///
+/// # Errors
+/// `payload-too-large` for more than `fields_max`, `invalid-request` for what is no message (Protocol Buffers, "Encoding").
+pub fn check_fields(message: &[u8], fields_max: usize) -> Result<(), Problem> {
+    let broken = || Problem::new(Code::InvalidRequest, "The message is not one of protobuf.");
+    let (mut rest, mut fields) = (message, 0);
+    while !rest.is_empty() {
+        fields += 1;
+        if fields > fields_max {
+            let what = format!("A message has at most {fields_max} fields, those of lists counted one by one.");
+            return Err(Problem::new(Code::PayloadTooLarge, what));
+        }
+        let tag = varint(&mut rest).ok_or_else(broken)?;
+        let bytes = match tag & 7 {
+            0 => varint(&mut rest).map(|_| 0),
+            1 => Some(8),
+            2 => varint(&mut rest),
+            5 => Some(4),
+            // Groups are of the first version of protobuf, and in no message here.
+            _ => None,
+        };
+        let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        rest = bytes.and_then(|bytes| rest.get(bytes..)).ok_or_else(broken)?;
+    }
+    Ok(())
+}
+
+/// A base-128 number of at most ten bytes.
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for at in 0..10 {
+        let (byte, behind) = rest.split_first()?;
+        *rest = behind;
+        number |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
 /// The command of `OpenAccount`.
 ///
 /// # Errors

@@ -48,10 +48,11 @@ fn value() -> Value {
 }
 
 /// What everything may be refused with.
-const EVERYWHERE: [Code; 9] = [
+const EVERYWHERE: [Code; 10] = [
     Code::InvalidRequest,
     Code::Unauthenticated,
     Code::Forbidden,
+    Code::OriginNotAllowed,
     Code::MethodNotAllowed,
     Code::HeadersTooLarge,
     Code::TooManyRequests,
@@ -86,8 +87,11 @@ const READS: [Code; 5] = [
     Code::DeadlineExceeded,
 ];
 
-const WRITE_PARAMETERS: [&str; 5] =
-    ["Idempotency-Key", "X-Request-Deadline", "Tertium-Session", "Prefer", "traceparent"];
+const WRITE_PARAMETERS: [&str; 4] = ["Idempotency-Key", "X-Request-Deadline", "Tertium-Session", "traceparent"];
+/// Of writes that may go on long after they are accepted.
+const SLOW_PARAMETERS: [&str; 1] = ["Prefer"];
+/// Of writes whose trace goes on with what they start.
+const TRACED_PARAMETERS: [&str; 2] = ["tracestate", "baggage"];
 const READ_PARAMETERS: [&str; 4] = ["Tertium-Consistency", "Tertium-Session", "X-Request-Deadline", "traceparent"];
 
 /// What moving money may be refused with.
@@ -234,6 +238,18 @@ impl Operation {
         self
     }
 
+    /// What it asks for may take longer than its caller waits.
+    fn slow(mut self) -> Self {
+        self.parameters.extend(SLOW_PARAMETERS);
+        self
+    }
+
+    /// What it starts belongs to its trace.
+    fn traced(mut self) -> Self {
+        self.parameters.extend(TRACED_PARAMETERS);
+        self
+    }
+
     /// The same path also takes a stream of items.
     fn with_ndjson(self) -> Value {
         let mut value = self.value();
@@ -269,8 +285,10 @@ impl Operation {
         if let Some(body) = self.body {
             value["requestBody"] =
                 json!({ "required": true, "content": { JSON_TYPE: { "schema": reference("schemas", body) } } });
+        }
+        if self.parameters.contains(&SLOW_PARAMETERS[0]) {
             value["responses"]["202"] = json!({
-                "description": "Not decided yet, as asked for by Prefer: respond-async",
+                "description": "Accepted, and its end is still to come: the deadline passed, or Prefer: respond-async",
                 "content": { JSON_TYPE: { "schema": reference("schemas", "Operation") } },
             });
         }
@@ -347,6 +365,8 @@ fn parameters() -> Value {
         ("Tertium-Consistency", "Tertium-Consistency", "header", consistency, text()),
         ("Prefer", "Prefer", "header", "respond-async: do not wait for slow work.", text()),
         ("traceparent", "traceparent", "header", trace, text()),
+        ("tracestate", "tracestate", "header", "W3C trace context; sent on with what the request starts.", text()),
+        ("baggage", "baggage", "header", "W3C baggage; sent on with what the request starts.", text()),
         ("account_id", "id", "path", "The account.", reference("schemas", "Id")),
         ("uncertain_id", "id", "path", "The id in the list.", text()),
         ("transfer_id", "id", "path", "The transfer.", json!({ "type": "string", "format": "uuid" })),

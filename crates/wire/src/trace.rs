@@ -1,6 +1,18 @@
-//! W3C trace context: a trace that came in is continued, one that is malformed is as if it had not come.
+//! W3C trace context and baggage: what came in is sent on, within bounds; what is malformed is as if it had not come.
 
+use std::collections::BTreeSet;
 use std::fmt;
+
+/// The most members of a `tracestate` (W3C Trace Context, section 3.3.1.1).
+const STATE_MEMBERS_MAX: usize = 32;
+/// The bytes of a `tracestate` that are sent on (section 3.3.1.5).
+const STATE_BYTES_MAX: usize = 512;
+/// Longer members go first where it is longer than that (section 3.5).
+const STATE_MEMBER_BYTES_KEPT: usize = 128;
+/// The members of a `baggage` that are sent on (W3C Baggage, section 3.3.2).
+const BAGGAGE_MEMBERS_MAX: usize = 64;
+/// Its bytes that are (the same section).
+const BAGGAGE_BYTES_MAX: usize = 8_192;
 
 /// The `traceparent` header (W3C Trace Context, level 1, section 3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +65,97 @@ impl fmt::Display for TraceParent {
     }
 }
 
+/// What a request says of the trace it is part of, to be sent on with what it starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TraceContext {
+    /// The trace, and the span that starts something.
+    pub parent: TraceParent,
+    /// `tracestate`, or empty.
+    pub state: String,
+    /// `baggage`, or empty.
+    pub baggage: String,
+}
+
+impl TraceContext {
+    /// The headers that carry it.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        let state = [("tracestate", &self.state), ("baggage", &self.baggage)];
+        let state = state.into_iter().filter(|(_, value)| !value.is_empty());
+        std::iter::once(("traceparent", self.parent.to_string()))
+            .chain(state.map(|(name, value)| (name, value.clone())))
+    }
+
+    /// How much of memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.state.len() + self.baggage.len()
+    }
+}
+
+/// The `tracestate` to send on, of all headers of that name, in order; empty where there is none, or one is malformed.
+pub fn tracestate<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let (mut members, mut keys) = (Vec::new(), BTreeSet::new());
+    for member in members_of(values) {
+        let Some(member) = member else { return String::new() };
+        let Some((key, value)) = member.split_once('=') else { return String::new() };
+        if !is_state_key(key) || !is_state_value(value) || !keys.insert(key) || keys.len() > STATE_MEMBERS_MAX {
+            return String::new();
+        }
+        members.push(member);
+    }
+    let bytes = |members: &[&str]| members.iter().map(|member| member.len() + 1).sum::<usize>().saturating_sub(1);
+    if bytes(&members) > STATE_BYTES_MAX {
+        members.retain(|member| member.len() <= STATE_MEMBER_BYTES_KEPT);
+    }
+    while bytes(&members) > STATE_BYTES_MAX {
+        members.pop();
+    }
+    members.join(",")
+}
+
+/// The `baggage` to send on, likewise. Members that are malformed are left out, and those beyond the bounds.
+pub fn baggage<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut out = String::new();
+    let members = members_of(values).flatten().filter(|member| is_baggage(member));
+    for member in members.take(BAGGAGE_MEMBERS_MAX) {
+        if out.len() + 1 + member.len() > BAGGAGE_BYTES_MAX {
+            break;
+        }
+        if !out.is_empty() {
+            out.push(',');
+        }
+        out.push_str(member);
+    }
+    out
+}
+
+/// What stands between the commas; `None` for what is not ASCII. Empty members say nothing.
+fn members_of<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> impl Iterator<Item = Option<&'a str>> {
+    values.into_iter().flat_map(|value| value.split(|byte| *byte == b',')).filter_map(|member| {
+        let member = member.trim_ascii();
+        (!member.is_empty()).then(|| std::str::from_utf8(member).ok().filter(|text| text.is_ascii()))
+    })
+}
+
+fn is_state_key(key: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/@".contains(&byte);
+    let begins_well = key.as_bytes().first().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    begins_well && key.len() <= 256 && key.bytes().all(is_inner)
+}
+
+fn is_state_value(value: &str) -> bool {
+    let is_inner = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b',' && byte != b'=';
+    (1..=256).contains(&value.len()) && value.bytes().all(is_inner)
+}
+
+/// `key=value`, and perhaps properties behind semicolons.
+fn is_baggage(member: &str) -> bool {
+    let Some((key, _)) = member.split_once('=') else { return false };
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_inner = |byte: u8| matches!(byte, b' ' | b'\t' | 0x21..=0x7e) && byte != b'"' && byte != b'\\';
+    let key = key.trim_end_matches([' ', '\t']);
+    !key.is_empty() && key.bytes().all(is_token) && member.bytes().all(is_inner)
+}
+
 /// Lower case only, as the standard says.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
@@ -98,7 +201,48 @@ mod tests {
         }
     }
 
+    #[test]
+    fn states() {
+        let check = |values: &[&str], expect: &str| {
+            assert_eq!(tracestate(values.iter().map(|value| value.as_bytes())), expect, "{values:?}");
+        };
+        check(&[], "");
+        check(&["a=1, b=2 ,,c/d@e=x y"], "a=1,b=2,c/d@e=x y");
+        check(&["a=1", "b=2"], "a=1,b=2");
+        for malformed in ["a", "A=1", "a=1,a=2", "a=", "a=1=2", "=1", "a=\u{e9}", "-a=1"] {
+            check(&[malformed], "");
+        }
+        let many = |count: usize| (0..count).map(|at| format!("k{at}=1")).collect::<Vec<_>>().join(",");
+        check(&[&many(32)], &many(32));
+        check(&[&many(33)], "");
+        let (long, short) = (format!("l={}", "x".repeat(198)), format!("s={}", "x".repeat(100)));
+        check(&[&format!("{long},m{long},a=1,{short}")], &format!("{long},m{long},a=1,{short}"));
+        check(&[&format!("{long},m{long},a=1,{short},t{short}")], &format!("a=1,{short},t{short}"));
+        let shorts: Vec<String> = (0..9).map(|at| format!("k{at}{short}")).collect();
+        check(&[&shorts.join(",")], &shorts[..4].join(","));
+    }
+
+    #[test]
+    fn bags() {
+        let check = |value: &str, expect: &str| assert_eq!(baggage([value.as_bytes()]), expect, "{value}");
+        check("user=ada;secure, cart = 17 ,", "user=ada;secure,cart = 17");
+        check("user=\u{e9},a=1,no,=x,b c=2,q=\"x\"", "a=1");
+        let many = |count: usize| (0..count).map(|at| format!("k{at}=1")).collect::<Vec<_>>().join(",");
+        check(&many(65), &many(64));
+        check(&format!("a=1,b={}", "x".repeat(8_192)), "a=1");
+    }
+
     proptest! {
+        #[test]
+        fn what_is_sent_on_is_within_bounds_and_sent_on_as_it_is(text in "[a-c=;, x]{0,80}", long in "[a-z=,]{0,9000}") {
+            for text in [text, long] {
+                let (state, bag) = (tracestate([text.as_bytes()]), baggage([text.as_bytes()]));
+                prop_assert!(state.len() <= STATE_BYTES_MAX && bag.len() <= BAGGAGE_BYTES_MAX);
+                prop_assert_eq!(tracestate([state.as_bytes()]), state);
+                prop_assert_eq!(baggage([bag.as_bytes()]), bag);
+            }
+        }
+
         #[test]
         fn round_trip(trace_id in prop::array::uniform16(1u8..), parent_id in prop::array::uniform8(1u8..), flags: u8) {
             let parent = TraceParent { trace_id, parent_id, flags };

@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use words::CellName;
 
-use crate::trace::TraceParent;
+use crate::trace::TraceContext;
 
 /// What every secret begins with.
 pub const SECRET_PREFIX: &str = "whsec_";
@@ -161,7 +161,7 @@ pub struct Delivery<'a> {
     /// The event's offset.
     pub offset: u64,
     /// The trace that the delivery is part of.
-    pub trace: Option<TraceParent>,
+    pub trace: Option<&'a TraceContext>,
 }
 
 impl Delivery<'_> {
@@ -185,7 +185,7 @@ impl Delivery<'_> {
             headers.push((PARTITION_KEY_HEADER, self.key.to_owned()));
         }
         headers.push((OFFSET_HEADER, self.offset.to_string()));
-        headers.extend(self.trace.map(|trace| ("traceparent", trace.to_string())));
+        headers.extend(self.trace.into_iter().flat_map(TraceContext::headers));
         headers
     }
 }
@@ -227,6 +227,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::trace::TraceParent;
 
     // The vector that the libraries of the specification are tested with.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -297,7 +298,9 @@ mod tests {
     #[test]
     fn headers_of_a_delivery() {
         let cell = CellName::new("main").unwrap();
-        let trace = TraceParent::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let parent = TraceParent::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        let trace = TraceContext { parent, state: "a=1".to_owned(), baggage: String::new() };
+        let trace = Some(&trace);
         let delivery = Delivery { cell: &cell, subscription: "a/b", number: 3, key: "k", offset: 9, trace };
         let text = |secrets: &[Secret], delivery: &Delivery<'_>| {
             let headers = delivery.headers(secrets, TIMESTAMP_S, BODY);
@@ -311,6 +314,7 @@ mod tests {
             tertium-partition-key: k
             tertium-offset: 9
             traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+            tracestate: a=1
         "#]]
         .assert_eq(&text(&[secret(), other()], &delivery));
         expect_test::expect![[r#"

@@ -152,6 +152,28 @@ pub const SETTINGS: &[Setting] = &[
         show: |c| show_path(c.webhook_secrets.as_ref()),
     },
     Setting {
+        name: "call_secrets",
+        unit: "path",
+        meaning: "File of the secrets that durable calls name as `${secret:name}` in headers, likewise. Default: call-secrets.toml in data.",
+        set: |c, text| some_path(text).map(|path| c.call_secrets = Some(path)),
+        show: |c| show_path(c.call_secrets.as_ref()),
+    },
+    Setting {
+        name: "hosts",
+        unit: "list",
+        meaning: "Names that requests may be sent to besides those of loopback, where no API key is asked for. Without ports.",
+        set: |c, text| match calls::hosts(text)? {
+            items if items.iter().any(|item| item.contains(':')) => {
+                Err("names without ports, like `tertium.internal`".to_owned())
+            }
+            items => {
+                c.hosts = items;
+                Ok(())
+            }
+        },
+        show: |c| calls::show(&c.hosts),
+    },
+    Setting {
         name: "consistency",
         unit: "level",
         meaning: "The level of reads that name none: linearizable, bounded=<ms> or eventual.",
@@ -300,7 +322,7 @@ pub const SETTINGS: &[Setting] = &[
         show: |c| c.log_level.clone(),
     },
     counted!("worker_threads", worker_threads: usize, 0..=1_024,
-        "Threads that serve connections; 0 = one per processor."),
+        "Threads that serve connections; 0 = one fewer than there are processors, and at least one."),
 ];
 
 fn some_path(text: &str) -> Result<PathBuf, String> {

@@ -155,8 +155,12 @@ impl Tertium for Methods {
 }
 
 impl<T> Told<T> {
-    fn page(message: T) -> Self {
+    pub(super) const fn of(message: Result<T, Problem>) -> Self {
         Self { message, outcome: None, position: None, seen: None, replayed: false, joined: false, staleness_ms: None }
+    }
+
+    fn page(message: T) -> Self {
+        Self::of(Ok(message))
     }
 }
 
@@ -189,17 +193,17 @@ async fn write<T>(
     };
     let record = match decided.answer.first() {
         Some(cell::Part::Record { bytes, .. }) => Record::decode(bytes).map_err(internal)?,
-        Some(cell::Part::Refused(refusal)) => return Err(Problem::of_refusal(&refusal, key)),
+        Some(cell::Part::Refused(refusal)) => return Ok(decided_as(&decided, Err(Problem::of_refusal(&refusal, key)))),
         None => return Err(internal("a decision without parts")),
     };
-    Ok(Told {
-        outcome: Some(Outcome::Committed),
-        position: Some(decided.position),
-        seen: Some(decided.seen),
-        replayed: decided.replayed,
-        joined: decided.joined,
-        ..Told::page(render(&decided, &record)?)
-    })
+    let message = render(&decided, &record);
+    Ok(decided_as(&decided, message))
+}
+
+fn decided_as<T>(decided: &Decided, message: Result<T, Problem>) -> Told<T> {
+    let Decided { position, seen, replayed, joined, .. } = *decided;
+    let outcome = message.is_ok().then_some(Outcome::Committed);
+    Told { outcome, position: Some(position), seen: Some(seen), replayed, joined, ..Told::of(message) }
 }
 
 /// Asks the cell and makes a message of what it found.
@@ -213,13 +217,8 @@ async fn read<T>(
 ) -> Result<Told<T>, Problem> {
     let fresh = Fresh::of_call(call, head, call.grpc_deadline_us(head)?, of_account)?;
     let ReadReply { position, staleness_ms, found } = call.app.read(fresh.level, fresh.deadline_us, query).await?;
-    let found = found.map_err(|error| problem_of_read(call, error, about))?;
-    Ok(Told {
-        position: Some(position),
-        seen: Some(position),
-        staleness_ms: Some(staleness_ms),
-        ..Told::page(render(found)?)
-    })
+    let message = found.map_err(|error| problem_of_read(call, error, about)).and_then(render);
+    Ok(Told { position: Some(position), seen: Some(position), staleness_ms: Some(staleness_ms), ..Told::of(message) })
 }
 
 async fn list_accounts(
@@ -246,7 +245,12 @@ async fn list_transfers(
     let id = message.account_id;
     let query = Query::History { id: id.clone(), before: at, from, to, limit };
     let found = read(call, head, false, &id, query, Ok).await?;
-    let Found::History(history) = found.message else { return Err(internal("another kind of thing was found")) };
+    let (position, seen, staleness_ms) = (found.position, found.seen, found.staleness_ms);
+    let history = match found.message {
+        Ok(Found::History(history)) => history,
+        Ok(_) => return Err(internal("another kind of thing was found")),
+        Err(problem) => return Ok(Told { position, seen, staleness_ms, ..Told::of(Err(problem)) }),
+    };
     // It may be on the disk, which must not hold up other calls.
     let page = tokio::task::spawn_blocking(move || history.finish()).await.map_err(internal)?;
     let HistoryPage { records, next } = page.map_err(|fault| internal(format!("{fault:?}")))?;
@@ -257,7 +261,6 @@ async fn list_transfers(
         }
     }
     let next = next.map(|at| Cursor::new(List::Transfers, &id, at));
-    let (position, seen, staleness_ms) = (found.position, found.seen, found.staleness_ms);
     Ok(Told { position, seen, staleness_ms, ..Told::page(grpc::history(&id, lines, next.as_ref())) })
 }
 
@@ -280,9 +283,11 @@ async fn settle(call: &Call, head: &HeaderMap, key: &str) -> Result<Told<proto::
     let key = key.as_str();
     let command = Ok(wire::request::settle(&call.principal, key));
     let settled = write(call, head, key, command, |_, _| Ok(())).await?;
+    settled.message?;
     let query = Query::Operation { principal: call.principal.to_string(), key: key.to_owned(), wait_until_us: None };
     let found = read(call, head, false, key, query, |found| operation_of(call, key, found)).await?;
-    let outcome = proto::Outcome::try_from(found.message.outcome).ok().and_then(|outcome| match outcome {
+    let outcome = found.message.as_ref().ok().map(|operation| operation.outcome);
+    let outcome = outcome.and_then(|outcome| match proto::Outcome::try_from(outcome).ok()? {
         proto::Outcome::Committed => Some(Outcome::Committed),
         proto::Outcome::Refused => Some(Outcome::Refused),
         proto::Outcome::Uncertain => Some(Outcome::Uncertain),

@@ -58,12 +58,18 @@ async fn read_all(
     let mut in_flight = FuturesUnordered::new();
     let mut waiting = std::collections::VecDeque::new();
     let mut open = true;
+    // How the stream ends once what was read is answered.
+    let mut ended = None;
     loop {
         while in_flight.len() < in_flight_max {
             let Some(frame) = waiting.pop_front() else { break };
             in_flight.push(decide(&call, frame, patience_us));
         }
         if !open && in_flight.is_empty() && waiting.is_empty() {
+            if let Some(status) = ended {
+                // Whoever asked may have gone.
+                let _ = answers.send(Err(status)).await;
+            }
             return;
         }
         tokio::select! {
@@ -75,11 +81,17 @@ async fn read_all(
                 }
             }
             message = frames.message(), if open && waiting.is_empty() && in_flight.len() < in_flight_max => match message {
+                // The key may have been revoked since the stream began.
+                Ok(Some(_)) if !call.is_still_allowed() => {
+                    ended = Some(wire::grpc::status(&Problem::of(Code::Unauthenticated)));
+                    open = false;
+                }
                 Ok(Some(message)) => waiting.extend(message.frames),
                 Ok(None) => open = false,
                 Err(status) => {
-                    // What was read is still answered; then the stream ends as the client ended it.
+                    // What was read is still answered; then the stream ends with why nothing more was read.
                     tracing::debug!(%status, trace_id = %call.trace, "a stream of frames broke off");
+                    ended = Some(status);
                     open = false;
                 }
             },
@@ -95,16 +107,15 @@ fn decide(call: &Call, frame: TransferFrame, patience_us: u64) -> impl Future<Ou
     drop(packed);
     let reply = (!batch.is_empty()).then(|| {
         let deadline_us = call.app.cell.now_us() + patience_us;
-        call.app.submit(stream_command(&call.principal, &batch), deadline_us, true)
+        (call.app.submit(stream_command(&call.principal, &batch), deadline_us, true), deadline_us)
     });
     let app = std::sync::Arc::clone(&call.app);
     async move {
         let answered = match (received, reply) {
             (Err(problem), _) => Err(problem),
             (Ok(received), None) => Ok((encode_answers(&received, []), String::new())),
-            // Without an answer the cell's thread is gone, and nobody knows what it still did.
-            (Ok(received), Some(reply)) => {
-                let reply = reply.await.unwrap_or(Reply::Uncertain);
+            (Ok(received), Some((reply, deadline_us))) => {
+                let reply = app.wait(reply, deadline_us).await;
                 app.metrics.streamed(received.count as u64);
                 pack(&received, &reply).map(|(packed, position)| (packed, format!("{}:{position}", app.cell.cell())))
             }

@@ -2,14 +2,52 @@
 
 use cell::{Found, Query, UncertainCall};
 use http::request::Parts;
+use hyper::body::Incoming;
 use machine::{Body, Record};
-use wire::Problem;
+use outbox::{Probe, check_url, secrets_in};
 use wire::call::{write_uncertain, write_uncertain_page};
 use wire::query::UncertainQuery;
+use wire::request::{Asked, parse_call};
+use wire::{Code, Problem};
 
+use super::judge::Judge;
 use super::reads::{Fresh, answer};
+use super::writes::{Judged, decide_judged};
 use crate::call::Call;
 use crate::respond::{Answered, internal};
+
+/// `POST /v1/calls`.
+///
+/// # Errors
+/// The problem to answer instead.
+pub(super) async fn make(call: &Call, head: &Parts, body: &mut Option<Incoming>) -> Result<Answered, Problem> {
+    decide_judged(call, head, body, |body, principal, key| {
+        let mut judge = Judge::new(call);
+        let command = parse_call(body, principal, key, |parent, asked| check(&mut judge, parent, asked))?;
+        call.app.traces.note(principal, key, call.trace.context(&head.headers));
+        Ok(Judged { command, if_new: judge.against })
+    })
+    .await
+}
+
+/// Whether a call is one. What this server's settings have against it is noted.
+fn check(judge: &mut Judge<'_>, parent: &str, asked: Asked<'_>) -> Result<(), Problem> {
+    let field = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
+    let wrong = |name: &str, error: &dyn std::fmt::Display| Problem::field(Code::InvalidRequest, &field(name), error);
+    let (url, headers) = match asked {
+        Asked::Request { url, headers } => {
+            (check_url(url), secrets_in(headers).map_err(|error| wrong("headers", &error))?)
+        }
+        Asked::Probe(json) => {
+            let probe = Probe::parse_with_secrets(json);
+            let probe = probe.map_err(|error| Problem::field(Code::InvalidRequest, parent, error))?;
+            (probe.url_of("key"), secrets_in(probe.headers()).map_err(|error| wrong("headers", &error))?)
+        }
+    };
+    judge.address(&field("url"), &url.map_err(|error| wrong("url", &error))?);
+    headers.iter().for_each(|name| judge.call_secret(&field("headers"), name));
+    Ok(())
+}
 
 /// `GET /v1/uncertain`.
 ///

@@ -30,7 +30,7 @@ pub(super) async fn settle(
     let key = key.as_str();
     let deadline_us = call.deadline_us(&head.headers)?;
     call.check_in_time(deadline_us, key)?;
-    match collect(call, body).await?.as_deref().unwrap_or_default().trim_ascii() {
+    match collect(call, body, deadline_us, key).await?.as_deref().unwrap_or_default().trim_ascii() {
         b"" | b"{}" => {}
         _ => return Err(Problem::new(Code::InvalidRequest, "A settle takes no body: the key is in the path.")),
     }

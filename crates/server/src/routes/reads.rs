@@ -166,7 +166,7 @@ pub(super) fn answer(
     Ok(read_answer(answered, reply.position, reply.staleness_ms))
 }
 
-fn read_answer(mut answered: Answered, position: words::Position, staleness_ms: u64) -> Answered {
+pub(super) fn read_answer(mut answered: Answered, position: words::Position, staleness_ms: u64) -> Answered {
     answered.position = Some(position);
     answered.seen = Some(position);
     answered.extra.staleness_ms = Some(staleness_ms);

@@ -1,15 +1,12 @@
 //! Sagas and runs: defining, starting, looking at them, and changing what is to become of them.
 
-use std::sync::Arc;
-
-use call::AddressPolicy;
 use cell::{Found, Query, ReadError, ReadReply, RunFound, SagaFound, SagaQuery, Standing};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use hyper::body::Incoming;
 use machine::{Body, Plan, Record, SagaRecord};
-use outbox::{check_address, check_url};
+use outbox::check_url;
 use saga::{Definition, DefinitionError, Fault};
 use wire::headers::{DefinitionMedia, definition_media};
 use wire::path::{id_of_segment, run_of_segment};
@@ -19,8 +16,9 @@ use wire::saga::{Made, Run, RunSummary, SagaSummary, write_definition, write_run
 use wire::{Code, Problem};
 use words::TransferId;
 
+use super::judge::Judge;
 use super::reads::{Fresh, answer, problem_of_read};
-use super::writes::{decide, json_only, key_of};
+use super::writes::{Judged, decide, decide_judged, is_known, json_only, key_of};
 use crate::call::{Call, bytes_of};
 use crate::respond::{Answered, internal};
 use crate::route::SagaRoute;
@@ -52,23 +50,18 @@ pub(super) async fn write(
 
 async fn define(call: &Call, name: &str, head: &Parts, body: &mut Option<Incoming>) -> Result<Answered, Problem> {
     let media = definition_media(bytes_of(&head.headers, &CONTENT_TYPE))?;
-    let addresses = Arc::clone(&call.app.addresses);
-    decide(call, head, body, |body, who, key| {
-        let read = || read_definition(name, media, body, &*addresses);
+    decide_judged(call, head, body, |body, who, key| {
+        let read = || read_definition(name, media, body);
         let definition = if body.len() < LARGE_BYTES { read() } else { tokio::task::block_in_place(read) }?;
+        let if_new = judge_addresses(call, &definition)?;
         let document = definition.document().to_string();
-        Ok(request::define(name, definition.plan(), &document, who, key))
+        Ok(Judged { command: request::define(name, definition.plan(), &document, who, key), if_new })
     })
     .await
 }
 
 /// The definition in a body, if there is nothing wrong with it; else everything that is.
-fn read_definition(
-    name: &str,
-    media: DefinitionMedia,
-    body: &[u8],
-    addresses: &dyn AddressPolicy,
-) -> Result<Definition, Problem> {
+fn read_definition(name: &str, media: DefinitionMedia, body: &[u8]) -> Result<Definition, Problem> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Problem::field(Code::InvalidRequest, "body", format_args!("is UTF-8: {error}")))?;
     let read = match media {
@@ -81,16 +74,23 @@ fn read_definition(
         let detail = format!("definition: /name: {what}");
         return Err(Problem::new(Code::InvalidRequest, detail).with_errors([("/name".to_owned(), what)]));
     }
-    // Addresses that are written down are judged now; those that are computed are judged then.
-    for (at, url) in definition.fixed_urls() {
-        let checked = check_url(&url).map_err(|error| Problem::field(Code::InvalidRequest, &at, error));
-        let judged = checked.and_then(|url| check_address(addresses, &at, &url));
-        judged.map_err(|problem| {
-            let what = problem.detail.strip_prefix(&format!("{at}: ")).unwrap_or(&problem.detail).to_owned();
-            problem.with_errors([(at, what)])
-        })?;
-    }
     Ok(definition)
+}
+
+/// What this server's settings have against the addresses that are written down; those that are computed are judged then.
+fn judge_addresses(call: &Call, definition: &Definition) -> Result<Option<Problem>, Problem> {
+    let mut against = None;
+    for (at, url) in definition.fixed_urls() {
+        let within = |problem: Problem| {
+            let what = problem.detail.strip_prefix(&format!("{at}: ")).unwrap_or(&problem.detail).to_owned();
+            problem.with_errors([(at.clone(), what)])
+        };
+        let url = check_url(&url).map_err(|error| within(Problem::field(Code::InvalidRequest, &at, error)))?;
+        let mut judge = Judge::new(call);
+        judge.address(&at, &url);
+        against = against.or(judge.against.map(within));
+    }
+    Ok(against)
 }
 
 /// Everything that is wrong with a document, told at once.
@@ -114,7 +114,7 @@ async fn start(call: &Call, name: &str, head: &Parts, body: &mut Option<Incoming
     let key = key_of(&head.headers)?;
     let deadline_us = call.deadline_us(&head.headers)?;
     // What was started once is answered as it was, whatever has become of its saga since.
-    let definition = match known(call, key.as_str(), deadline_us).await? {
+    let definition = match is_known(call, key.as_str(), deadline_us).await? {
         true => None,
         false => newest(call, name, deadline_us).await?,
     };
@@ -128,17 +128,6 @@ async fn start(call: &Call, name: &str, head: &Parts, body: &mut Option<Incoming
         })
     })
     .await
-}
-
-/// Whether something was decided or accepted under the caller's key.
-async fn known(call: &Call, key: &str, deadline_us: u64) -> Result<bool, Problem> {
-    let query = Query::Operation { principal: call.principal.to_string(), key: key.to_owned(), wait_until_us: None };
-    let reply = call.app.read(cell::Level::Linearizable, deadline_us, query).await?;
-    match reply.found {
-        Ok(_) => Ok(true),
-        Err(ReadError::OperationUnknown) => Ok(false),
-        Err(error) => Err(problem_of_read(call, error, key)),
-    }
 }
 
 /// The newest definition of a saga; without one it is the machine's to say so.

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use cell::Reply;
-use edge::{Body, BodyError, BoxError};
+use edge::{Body, BoxError};
 use futures_util::stream;
 use http::request::Parts;
 use http_body_util::StreamBody;
@@ -34,14 +34,18 @@ const NDJSON_TYPE: &str = "application/x-ndjson";
 pub(super) fn answer(call: &Call, head: &Parts, body: Incoming) -> Result<Answered, Problem> {
     let patience_us = call.deadline_us(&head.headers)?.saturating_sub(call.app.cell.now_us());
     let (groups, answers) = mpsc::channel(call.app.streams.in_flight_max);
-    let lines = Lines { buffer: BytesMut::new(), max: call.app.streams.line_bytes_max, skipping: false };
+    let lines = Lines::new(call.app.streams.line_bytes_max);
     let reader = Reader { call: call.clone(), patience_us, groups, lines, group: Group::default() };
     tokio::spawn(reader.run(body));
     let frames = stream::unfold((call.clone(), answers), |(call, mut answers)| async move {
         let answer = match answers.recv().await? {
             Ok(undecided) => undecided.answer(&call).await,
             // Cut off without an orderly end, so that nobody takes what was answered for everything.
-            Err(error) => Err(error.into()),
+            Err(why) => {
+                // What was answered before is sent off first: the end of the connection would take it along.
+                tokio::task::yield_now().await;
+                Err(why)
+            }
         };
         Some((answer.map(Frame::data), (call, answers)))
     });
@@ -52,7 +56,7 @@ pub(super) fn answer(call: &Call, head: &Parts, body: Incoming) -> Result<Answer
 struct Reader {
     call: Call,
     patience_us: u64,
-    groups: mpsc::Sender<Result<Undecided, BodyError>>,
+    groups: mpsc::Sender<Result<Undecided, BoxError>>,
     lines: Lines,
     group: Group,
 }
@@ -72,7 +76,15 @@ struct Undecided {
     wrong: Vec<(usize, Option<String>, Problem)>,
     /// The command again, for its items' keys.
     command: Vec<u8>,
-    reply: Option<oneshot::Receiver<Reply>>,
+    reply: Handed,
+}
+
+/// What became of the items of a group.
+enum Handed {
+    /// They are with the cell, which answers by then.
+    Submitted { reply: oneshot::Receiver<Reply>, deadline_us: u64 },
+    /// They never came there.
+    Refused(Problem),
 }
 
 impl Default for Group {
@@ -111,7 +123,7 @@ impl Reader {
                 // A line that was not sent to its end is not an item.
                 Err(error) => {
                     let _ = self.flush().await;
-                    let _ = self.groups.send(Err(error)).await;
+                    let _ = self.groups.send(Err(error.into())).await;
                     return;
                 }
             };
@@ -141,18 +153,28 @@ impl Reader {
         // First the room, then the work: whoever does not read answers cannot pile up work.
         let permit = self.groups.reserve().await.map_err(|_| Gone)?;
         let Group { batch, wrong, lines, .. } = std::mem::take(&mut self.group);
-        let mut undecided = Undecided { lines, wrong, command: Vec::new(), reply: None };
-        if !batch.is_empty() {
-            undecided.command = stream_command(&self.call.principal, &batch);
-            let deadline_us = self.call.app.cell.now_us() + self.patience_us;
-            undecided.reply = Some(self.call.app.submit(undecided.command.clone(), deadline_us, true));
+        let command = stream_command(&self.call.principal, &batch);
+        // The key may have been revoked since the stream began.
+        if !self.call.is_still_allowed() {
+            let reply = Handed::Refused(Problem::of(Code::Unauthenticated));
+            permit.send(Ok(Undecided { lines, wrong, command, reply }));
+            // Whoever asked has gone, or is told.
+            let _ = self.groups.send(Err("the API key is no longer in force".into())).await;
+            return Err(Gone);
         }
-        permit.send(Ok(undecided));
+        let reply = match batch.is_empty() {
+            true => Handed::Refused(Problem::of(Code::Internal)),
+            false => {
+                let deadline_us = self.call.app.cell.now_us() + self.patience_us;
+                Handed::Submitted { reply: self.call.app.submit(command.clone(), deadline_us, true), deadline_us }
+            }
+        };
+        permit.send(Ok(Undecided { lines, wrong, command, reply }));
         Ok(())
     }
 }
 
-/// Nobody reads the answers any more.
+/// Nobody reads the answers any more, or may.
 struct Gone;
 
 impl Group {
@@ -178,18 +200,18 @@ impl Undecided {
     /// The answers to the lines, in order.
     async fn answer(self, call: &Call) -> Result<Bytes, BoxError> {
         let reply = match self.reply {
-            // Without an answer the cell's thread is gone, and nobody knows what it still did.
-            Some(reply) => reply.await.unwrap_or(Reply::Uncertain),
-            None => Reply::Uncertain,
+            Handed::Submitted { reply, deadline_us } => Ok(call.app.wait(reply, deadline_us).await),
+            Handed::Refused(problem) => Err(problem),
         };
         let mut out = Vec::with_capacity(self.lines * 384);
         let mut wrong = self.wrong.iter().peekable();
         let mut keys = item_keys(&self.command);
         let broken = Problem::of(Code::Internal);
         let answer = match &reply {
-            Reply::Decided(decided) => Ok(&decided.answer),
-            Reply::Rejected(rejected) => Err(problem_of(*rejected, "")),
-            Reply::Uncertain | Reply::Pending { .. } => Err(Problem::of(Code::OutcomeUnknown)),
+            Ok(Reply::Decided(decided)) => Ok(&decided.answer),
+            Ok(Reply::Rejected(rejected)) => Err(problem_of(*rejected, "")),
+            Ok(Reply::Uncertain | Reply::Pending { .. }) => Err(Problem::of(Code::OutcomeUnknown)),
+            Err(problem) => Err(problem.clone()),
         };
         let mut parts = answer.as_ref().ok().map(|answer| answer.parts());
         for line in 0..self.lines {
@@ -213,6 +235,8 @@ impl Undecided {
 /// Cuts a body into lines of a bounded length.
 struct Lines {
     buffer: BytesMut,
+    /// How much of it holds no line feed.
+    searched: usize,
     max: usize,
     /// In the middle of a line that is too long.
     skipping: bool,
@@ -224,10 +248,17 @@ enum Line {
 }
 
 impl Lines {
+    fn new(max: usize) -> Self {
+        Self { buffer: BytesMut::new(), searched: 0, max, skipping: false }
+    }
+
     /// The next line that is there to its end. Empty lines are none.
     fn next(&mut self) -> Option<Line> {
         loop {
-            let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else { return self.cut_short() };
+            let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
+                return self.cut_short();
+            };
+            let end = std::mem::take(&mut self.searched) + at;
             let line = self.buffer.split_to(end + 1).freeze();
             if std::mem::take(&mut self.skipping) {
                 continue;
@@ -244,19 +275,19 @@ impl Lines {
 
     /// Gives up a line that is too long already, and remembers to skip its rest.
     fn cut_short(&mut self) -> Option<Line> {
+        let is_too_long = !self.skipping && self.buffer.len() > self.max;
+        self.skipping |= is_too_long;
         if self.skipping {
             self.buffer.clear();
-        } else if self.buffer.len() > self.max {
-            self.buffer.clear();
-            self.skipping = true;
-            return Some(Line::TooLong { max: self.max });
         }
-        None
+        self.searched = self.buffer.len();
+        is_too_long.then_some(Line::TooLong { max: self.max })
     }
 
     /// What comes after the last line feed, once nothing more comes.
     fn last(&mut self) -> Option<Line> {
         let line = self.buffer.split().freeze();
+        self.searched = 0;
         (!self.skipping && !line.trim_ascii().is_empty()).then_some(Line::Whole(line))
     }
 }
@@ -270,7 +301,7 @@ mod tests {
     fn lines_do_not_depend_on_the_parts() {
         let check = |body: &str, expect: &[&str]| {
             for step in 1..=body.len() {
-                let mut lines = Lines { buffer: BytesMut::new(), max: 5, skipping: false };
+                let mut lines = Lines::new(5);
                 let mut found = Vec::new();
                 let show = |line: Line| match line {
                     Line::Whole(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
@@ -291,5 +322,19 @@ mod tests {
         check("12345\n123456\nc\n", &["12345", "too long", "c"]);
         check("1234567890123\nc", &["too long", "c"]);
         check("1234567890123", &["too long"]);
+    }
+
+    /// A long line that comes in small parts costs as much as one that comes whole.
+    #[test]
+    fn nothing_is_searched_twice() {
+        let mut lines = Lines::new(100);
+        for (part, searched) in [("abc", 3), ("def", 6), ("g\nhi", 2), ("j", 3), ("\n", 0)] {
+            lines.buffer.extend_from_slice(part.as_bytes());
+            while lines.next().is_some() {}
+            assert_eq!(lines.searched, searched, "after {part:?}");
+        }
+        lines.buffer.extend_from_slice(&[b'x'; 101]);
+        assert!(matches!(lines.next(), Some(Line::TooLong { .. })));
+        assert_eq!((lines.searched, lines.buffer.len()), (0, 0));
     }
 }

@@ -1,7 +1,5 @@
 //! Topics and subscriptions: publishing, reading by pages or as a stream, and saying who is told what.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use cell::{Found, Query, ReadReply, TopicFound, TopicQuery};
 use edge::{Body, BoxError};
@@ -12,7 +10,7 @@ use http::request::Parts;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use machine::{Envelope, Record, Settings, TopicPage};
-use outbox::{check_address, check_url};
+use outbox::check_url;
 use wire::path::id_of_segment;
 use wire::query::{EventsQuery, LettersQuery, NamesQuery, no_query};
 use wire::request::{self, EventForm};
@@ -21,9 +19,9 @@ use wire::topic::{
 };
 use wire::{Code, Problem, sse};
 
-use super::reads::{Fresh, answer, problem_of_read};
-use super::writes::{decide, json_only};
-use crate::app::App;
+use super::judge::Judge;
+use super::reads::{Fresh, answer, problem_of_read, read_answer};
+use super::writes::{Judged, decide, decide_judged, json_only};
 use crate::call::{Call, bytes_of};
 use crate::respond::{Answered, internal};
 use crate::route::TopicRoute;
@@ -61,11 +59,13 @@ pub(super) async fn write(
         TopicRoute::Subscribe(segment) => {
             let name = name(segment)?;
             json_only(head, body.as_ref())?;
-            let app = Arc::clone(&call.app);
-            let make = |body: &[u8], who: &str, key: &str| {
-                request::parse_subscription(&name, body, who, key, |settings| check_subscription(&app, settings))
-            };
-            decide(call, head, body, make).await
+            decide_judged(call, head, body, |body, who, key| {
+                let mut judge = Judge::new(call);
+                let check = |settings: &Settings<'_>| check_subscription(&mut judge, settings);
+                let command = request::parse_subscription(&name, body, who, key, check)?;
+                Ok(Judged { command, if_new: judge.against })
+            })
+            .await
         }
         TopicRoute::Unsubscribe(segment) => {
             let name = name(segment)?;
@@ -86,15 +86,14 @@ pub(super) async fn write(
     }
 }
 
-/// Whether what a subscription asks for can be had here: an address that may be called, and secrets that there are.
-fn check_subscription(app: &App, settings: &Settings<'_>) -> Result<(), Problem> {
+/// Whether a subscription is one. What this server's settings have against its address or its secrets is noted.
+fn check_subscription(judge: &mut Judge<'_>, settings: &Settings<'_>) -> Result<(), Problem> {
     if settings.is_push() {
         let url = check_url(settings.url).map_err(|error| Problem::field(Code::InvalidRequest, "url", error))?;
-        check_address(&*app.addresses, "url", &url)?;
+        judge.address("url", &url);
     }
-    let Some(unknown) = settings.secrets.iter().find(|name| app.secrets.find(name).is_none()) else { return Ok(()) };
-    let what = format_args!("names secrets of this server's webhook_secrets file, and `{unknown}` is none of them");
-    Err(Problem::field(Code::InvalidRequest, "secrets", what))
+    settings.secrets.iter().for_each(|name| judge.webhook_secret("secrets", name));
+    Ok(())
 }
 
 fn form_of(headers: &HeaderMap) -> Result<EventForm, Problem> {
@@ -213,11 +212,14 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 /// Answers with a stream that goes on until either side ends it. Its first read says whether there is such a topic.
 async fn stream_events(call: &Call, topic: &str, head: &Parts, from: u64) -> Result<Answered, Problem> {
     let query = TopicQuery::Events { topic: topic.to_owned(), from, limit: STREAM_EVENTS_MAX, wait_until_us: None };
-    let reply = ask(call, head, query).await?;
-    let first = match reply.found {
+    let ReadReply { found, position, staleness_ms } = ask(call, head, query).await?;
+    let first = match found {
         Ok(Found::Topics(TopicFound::Events(page))) => page,
         Ok(_) => return Err(internal("another kind of thing was found")),
-        Err(error) => return Err(problem_of_read(call, error, topic)),
+        Err(error) => {
+            let problem = Answered::problem(&problem_of_read(call, error, topic));
+            return Ok(read_answer(problem, position, staleness_ms));
+        }
     };
     let mut begin = Vec::new();
     sse::write_retry(&mut begin, RETRY_MS);
@@ -227,7 +229,9 @@ async fn stream_events(call: &Call, topic: &str, head: &Parts, from: u64) -> Res
         let bytes = follower.next_bytes().await?;
         Some((Ok::<_, BoxError>(Frame::data(Bytes::from(bytes))), follower))
     });
-    Ok(Answered { body: Body::stream(StreamBody::new(frames)), ..Answered::page(sse::STREAM_TYPE, Bytes::new()) })
+    let stream = Body::stream(StreamBody::new(frames));
+    let answered = Answered { body: stream, ..Answered::page(sse::STREAM_TYPE, Bytes::new()) };
+    Ok(read_answer(answered, position, staleness_ms))
 }
 
 /// A stream that follows a topic.
@@ -239,8 +243,8 @@ struct Follower {
 }
 
 impl Follower {
-    /// What is to be sent next: events, or a heartbeat where none came. `None` ends the stream: the server stops, or cannot
-    /// read on, and the client comes back with the last id it has.
+    /// What is to be sent next: events, or a heartbeat where none came. `None` ends the stream: the server stops, cannot
+    /// read on, or the client's key is no longer in force; who has one comes back with the last id it has.
     async fn next_bytes(&mut self) -> Option<Vec<u8>> {
         if let Some(bytes) = self.at_hand.take() {
             return Some(bytes);
@@ -259,6 +263,9 @@ impl Follower {
             () = self.call.app.stop.asked() => return None,
         };
         let Ok(Found::Topics(TopicFound::Events(page))) = reply.found else { return None };
+        if !self.call.is_still_allowed() {
+            return None;
+        }
         let mut bytes = Vec::new();
         self.next = put_events(&self.call, &page, &mut bytes);
         if bytes.is_empty() {

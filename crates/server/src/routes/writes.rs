@@ -1,23 +1,20 @@
 //! Writes: from a body to a command, from the cell's reply to an answer.
 
-use std::sync::Arc;
-
-use call::AddressPolicy;
-use cell::Reply;
+use cell::{Level, Query, ReadError, Reply};
 use edge::{BodyError, Collected};
 use http::HeaderMap;
 use http::HeaderName;
 use http::request::Parts;
 use hyper::body::Incoming;
-use outbox::check_asked;
 use wire::headers::{self, Media};
 use wire::path::id_of_segment;
 use wire::{Code, Problem, request};
 use words::Key;
 
-use super::{operations, sagas, stream, topics};
+use super::reads::problem_of_read;
+use super::{calls, operations, sagas, stream, topics};
 use crate::call::{Call, IDEMPOTENCY_KEY, media_of};
-use crate::respond::{Answered, of_reply, pending};
+use crate::respond::{Answered, of_reply};
 use crate::route::{Route, RouteName};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -55,8 +52,17 @@ pub(crate) async fn write(
         let Some(body) = body.take() else { return Err(crate::respond::internal("a body that is gone")) };
         return stream::answer(call, head, body);
     }
-    let addresses = Arc::clone(&call.app.addresses);
-    decide(call, head, body, |body, principal, key| command_of(&*addresses, route, body, principal, key)).await
+    if route == Route::Call {
+        return calls::make(call, head, body).await;
+    }
+    decide(call, head, body, |body, principal, key| command_of(route, body, principal, key)).await
+}
+
+/// A command, and why it must not be run if its key is new: what depends on this server's settings may have changed since
+/// the key was first used, and the first answer stands.
+pub(super) struct Judged {
+    pub(super) command: Vec<u8>,
+    pub(super) if_new: Option<Problem>,
 }
 
 /// Answers a write whose body is one command: `make` makes it of body, principal and key.
@@ -66,26 +72,55 @@ pub(super) async fn decide(
     body: &mut Option<Incoming>,
     make: impl FnOnce(&[u8], &str, &str) -> Result<Vec<u8>, Problem>,
 ) -> Result<Answered, Problem> {
+    decide_judged(call, head, body, |body, principal, key| {
+        make(body, principal, key).map(|command| Judged { command, if_new: None })
+    })
+    .await
+}
+
+/// The same for a write that this server's settings may forbid.
+pub(super) async fn decide_judged(
+    call: &Call,
+    head: &Parts,
+    body: &mut Option<Incoming>,
+    make: impl FnOnce(&[u8], &str, &str) -> Result<Judged, Problem>,
+) -> Result<Answered, Problem> {
     let key = key_of(&head.headers)?;
     let deadline_us = call.deadline_us(&head.headers)?;
     call.check_in_time(deadline_us, key.as_str())?;
-    let body = collect(call, body).await?;
-    let command = make(body.as_deref().unwrap_or_default(), &call.principal, key.as_str())?;
+    let body = collect(call, body, deadline_us, key.as_str()).await?;
+    let Judged { command, if_new } = make(body.as_deref().unwrap_or_default(), &call.principal, key.as_str())?;
     drop(body);
+    if let Some(problem) = if_new
+        && !is_known(call, key.as_str(), deadline_us).await?
+    {
+        return Err(problem);
+    }
     // Items of a batch that were refused and not remembered are known by their place only.
     let items = (call.route == RouteName::Batch).then(|| command.clone());
-    if headers::prefers_async(head.headers.get_all(PREFER).iter().map(http::HeaderValue::as_bytes)) {
-        if matches!(call.route, RouteName::Call | RouteName::StartRun) {
-            // Slow work: that it is accepted, durably, is all that is waited for.
-            let reply = call.app.accept(command, deadline_us).await;
-            return of_reply(&reply, key.as_str(), None);
-        }
-        // The answer has nobody to go to; the write happens all the same.
-        drop(call.app.submit(command, deadline_us, true));
-        return Ok(pending(key.as_str()));
-    }
-    let reply = call.app.write(command, deadline_us).await;
+    // Of slow work that it is accepted, durably, is all that is waited for; everything else is decided at once.
+    let accepts = call.route.is_slow()
+        && headers::prefers_async(head.headers.get_all(PREFER).iter().map(http::HeaderValue::as_bytes));
+    let reply = match accepts {
+        true => call.app.accept(command, deadline_us).await,
+        false => call.app.write(command, deadline_us).await,
+    };
     of_reply(&reply, key.as_str(), items.as_deref())
+}
+
+/// Whether the key was decided, or is in flight and then is. What follows finds it so, and answers as it was answered.
+pub(super) async fn is_known(call: &Call, key: &str, deadline_us: u64) -> Result<bool, Problem> {
+    // What is accepted is known, and not waited for; what is in flight may yet be refused, and then is not known.
+    for wait_until_us in [None, Some(deadline_us)] {
+        let principal = call.principal.to_string();
+        let query = Query::Operation { principal, key: key.to_owned(), wait_until_us };
+        match call.app.read(Level::Linearizable, deadline_us, query).await?.found {
+            Ok(_) => return Ok(true),
+            Err(ReadError::OperationUnknown) => {}
+            Err(error) => return Err(problem_of_read(call, error, key)),
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses a body that is not JSON by its content type.
@@ -101,25 +136,32 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<Key, Problem> {
     headers::idempotency_key(headers.get_all(IDEMPOTENCY_KEY).iter().map(http::HeaderValue::as_bytes))
 }
 
-/// The whole body, within the limits.
-pub(super) async fn collect(call: &Call, body: &mut Option<Incoming>) -> Result<Option<Collected>, Problem> {
+/// The whole body, within the limits and the deadline.
+pub(super) async fn collect(
+    call: &Call,
+    body: &mut Option<Incoming>,
+    deadline_us: u64,
+    key: &str,
+) -> Result<Option<Collected>, Problem> {
     let limits = &call.app.limits;
     let Some(body) = body else { return Ok(None) };
-    let collected = edge::collect(body, limits.body_bytes_max, &call.app.bodies, limits.body_idle_timeout).await;
-    collected.map(Some).map_err(|error| match error {
-        BodyError::NoRoom => Problem::of(Code::Overloaded).with_retry_after_ms(NO_ROOM_RETRY_AFTER_MS),
-        BodyError::TooLarge { .. } => Problem::new(Code::PayloadTooLarge, error.to_string()),
-        BodyError::Idle | BodyError::Broken(_) => Problem::new(Code::InvalidRequest, error.to_string()),
-    })
+    let until = call.app.instant_of(deadline_us);
+    let collected = edge::collect(body, limits.body_bytes_max, &call.app.bodies, limits.body_idle_timeout, until).await;
+    collected.map(Some).map_err(|error| problem_of_body(&error, key))
 }
 
-fn command_of(
-    addresses: &dyn AddressPolicy,
-    route: Route<'_>,
-    body: &[u8],
-    principal: &str,
-    key: &str,
-) -> Result<Vec<u8>, Problem> {
+/// Why a body cannot be had, in the wire's words.
+pub(crate) fn problem_of_body(error: &BodyError, key: &str) -> Problem {
+    match error {
+        BodyError::NoRoom => Problem::of(Code::Overloaded).with_retry_after_ms(NO_ROOM_RETRY_AFTER_MS),
+        BodyError::TooLarge { .. } => Problem::new(Code::PayloadTooLarge, error.to_string()),
+        BodyError::Late if key.is_empty() => Problem::of(Code::DeadlineExceeded),
+        BodyError::Late => Problem::of(Code::DeadlineExceeded).with_operation(key),
+        BodyError::Idle | BodyError::Broken(_) => Problem::new(Code::InvalidRequest, error.to_string()),
+    }
+}
+
+fn command_of(route: Route<'_>, body: &[u8], principal: &str, key: &str) -> Result<Vec<u8>, Problem> {
     match route {
         Route::OpenAccount => request::parse_account(body, principal, key),
         Route::Transfer => request::parse_transfer(body, principal, key),
@@ -127,7 +169,6 @@ fn command_of(
         Route::Capture(id) => request::parse_capture(&id_of_segment("id", id)?, body, principal, key),
         Route::Void(id) => request::parse_void(&id_of_segment("id", id)?, body, principal, key),
         Route::Reverse(id) => request::parse_reverse(&id_of_segment("id", id)?, body, principal, key),
-        Route::Call => request::parse_call(body, principal, key, |parent, asked| check_asked(addresses, parent, asked)),
         Route::Resolve(id) => request::parse_resolve(&id_of_segment("id", id)?, body, principal, key),
         _ => Err(crate::respond::internal("a route that is no write")),
     }

@@ -249,16 +249,52 @@ fn an_operation_can_be_asked_for() {
 }
 
 #[test]
-fn whoever_will_not_wait_is_told_where_to_ask() {
+fn what_is_decided_at_once_is_answered_at_once_whatever_is_preferred() {
     let server = Server::start();
     server.open(&["a"]);
-    let body = transfer("world", "a", 5);
-    let answer = server.connect().post("/v1/transfers", "later", &[("prefer", "wait=5, respond-async")], &body);
-    assert_eq!((answer.status, answer.outcome()), (202, "uncertain"));
-    let path = answer.header("location").unwrap();
-    assert_eq!(path, "/v1/operations/later");
-    let operation = server.get(&format!("{path}?wait_ms=5000"));
-    assert_eq!(operation.json()["outcome"], "committed", "{operation:?}");
+    let prefer = [("prefer", "wait=5, respond-async")];
+    let ask = |key: &str, body: &str| server.connect().post("/v1/transfers", key, &prefer, body);
+    let made = ask("later", &transfer("world", "a", 5));
+    assert_eq!((made.status, made.outcome()), (201, "committed"), "{made:?}");
+    check(&ask("later", &transfer("world", "a", 6)), 422, "refused", "idempotency-key-reused");
+    check(&ask("poor", &transfer("a", "world", 9)), 422, "refused", "insufficient-funds");
+}
+
+/// What looks and changes nothing was neither committed nor refused.
+#[test]
+fn reads_have_no_outcome() {
+    let server = Server::start();
+    server.open(&["a"]);
+    for (path, status) in [
+        ("/v1/accounts/a", 200),
+        ("/v1/accounts/none", 404),
+        ("/v1/operations/open-a", 200),
+        ("/v1/operations/none", 404),
+        ("/v1/accounts?limit=x", 400),
+        ("/healthz", 200),
+    ] {
+        let answer = server.get(path);
+        assert_eq!((answer.status, answer.header("tertium-outcome")), (status, None), "{path}: {answer:?}");
+    }
+    assert_eq!(server.post("/v1/nowhere", "k", "{}").outcome(), "refused", "what leads nowhere did nothing");
+}
+
+/// Also of items that were refused and are remembered with the batch only.
+#[test]
+fn an_operation_names_the_items_of_its_batch() {
+    let server = Server::start();
+    server.open(&["a"]);
+    assert_eq!(server.transfer("one", "world", "a", 5).status, 201);
+    let item = |key: &str, amount: u64| format!(r#"{{"key":"{key}","from":"world","to":"a","amount":{amount}}}"#);
+    let body = format!(r#"{{"atomic":false,"items":[{},{},{}]}}"#, item("two", 1), item("one", 6), item("three", 1));
+    let made = server.post("/v1/transfers/batch", "batch", &body);
+    let keys = |items: &serde_json::Value| {
+        let items = items["items"].as_array().unwrap();
+        items.iter().map(|item| item["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&made.json()), ["two", "one", "three"]);
+    let operation = server.get("/v1/operations/batch").json();
+    assert_eq!(operation["body"], made.json());
 }
 
 #[test]

@@ -114,7 +114,20 @@ fn refusals_carry_their_code() {
         let mut client = connect(address).await;
         let status = client.transfer(order("poor", "a", "world", "1")).await.unwrap_err();
         assert_eq!(code(&status), "insufficient-funds");
-        assert_eq!(status.metadata().get("tertium-outcome").unwrap(), "refused");
+        let told =
+            |status: &Status, name: &str| status.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(told(&status, "tertium-outcome").as_deref(), Some("refused"));
+        let position = told(&status, "tertium-position");
+        assert!(position.as_ref().is_some_and(|position| position.starts_with("main:1:")), "{status:?}");
+        assert!(told(&status, "tertium-session").is_some() && told(&status, "idempotency-replayed").is_none());
+        let again = client.transfer(order("poor", "a", "world", "1")).await.unwrap_err();
+        assert_eq!(
+            (told(&again, "idempotency-replayed").as_deref(), told(&again, "tertium-position")),
+            (Some("true"), position)
+        );
+        let none = client.get_account(GetAccountRequest { id: "none".to_owned() }).await.unwrap_err();
+        assert_eq!((code(&none), told(&none, "tertium-outcome")), ("account-not-found", None));
+        assert_eq!(told(&none, "tertium-staleness-ms").as_deref(), Some("0"));
     });
     assert_eq!(server.post("/v1/transfers", "poor", &transfer("a", "world", 1)).code(), "insufficient-funds");
 }
@@ -158,7 +171,7 @@ fn many_frames_in_flight_each_answered_once() {
 }
 
 /// A frame whose every tenth item has not the funds.
-fn frame_of(correlation: u64, items: u64) -> TransferFrame {
+pub(crate) fn frame_of(correlation: u64, items: u64) -> TransferFrame {
     let mut encoder = FrameEncoder::default();
     for at in 0..items {
         let from = if at % 10 == 9 { "b" } else { "world" };

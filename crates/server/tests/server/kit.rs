@@ -28,6 +28,8 @@ impl Server {
         let mut config = Config { data: directory.path().join("data"), ..Config::default() };
         config.listen.set_port(0);
         config.cell.segment_bytes = 1 << 20;
+        // The names that requests here are sent to.
+        config.hosts = vec!["test".to_owned(), "t".to_owned()];
         edit(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let running = runtime.block_on(tertium_server::start(config.clone())).unwrap();
@@ -51,6 +53,12 @@ impl Server {
         let running = self.runtime.block_on(tertium_server::start(self.config.clone())).unwrap();
         self.address = running.address();
         self.running = Some(running);
+    }
+
+    /// Starts it again with other settings.
+    pub(crate) fn restart_with(&mut self, edit: impl FnOnce(&mut Config)) {
+        edit(&mut self.config);
+        self.restart();
     }
 
     pub(crate) fn stop(&mut self) {

@@ -15,6 +15,12 @@ fn send(server: &Server, method: &str, path: &str, key: &str, body: &Value) -> A
     server.connect().request(method, path, &headers, &body.to_string())
 }
 
+/// A read that has no answer: it has no outcome either.
+#[track_caller]
+fn unread(answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status, answer.code().as_str(), answer.outcome()), (status, code, ""), "{answer:?}");
+}
+
 #[track_caller]
 fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.code().as_str(), answer.outcome()), (status, code, "refused"), "{answer:?}");
@@ -107,6 +113,11 @@ fn a_stream_goes_on_where_it_was() {
         client.send(request("GET", "/v1/topics/orders/events", &headers, b""));
         let head = client.receive_head();
         assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-type: text/event-stream"), "{head}");
+        for header in
+            ["tertium-position: main:1:", "tertium-staleness-ms: 0", "tertium-served-by: ", "tertium-session: "]
+        {
+            assert!(head.contains(header), "{header}: {head}");
+        }
         client
     };
     let (mut client, mut rest) = (open(None), String::new());
@@ -123,9 +134,9 @@ fn a_stream_goes_on_where_it_was() {
     assert_eq!(next_event(&mut client, &mut rest)[1].1, "two");
     assert_eq!(next_event(&mut client, &mut rest)[1].1, "three");
     let headers = [("accept", "text/event-stream"), ("last-event-id", "x")];
-    refused(&server.connect().request("GET", "/v1/topics/orders/events", &headers, ""), 400, "invalid-request");
+    unread(&server.connect().request("GET", "/v1/topics/orders/events", &headers, ""), 400, "invalid-request");
     let unknown = server.connect().request("GET", "/v1/topics/nothing/events", &headers[..1], "");
-    refused(&unknown, 404, "topic-not-found");
+    unread(&unknown, 404, "topic-not-found");
     let began = Instant::now();
     server.stop();
     assert!(began.elapsed() < Duration::from_secs(10), "a stream that waits for events does not hold up the stop");
@@ -160,8 +171,8 @@ fn a_consumer_fetches_and_acknowledges() {
     assert_eq!((all.status, &all.json()["dropped"]), (200, &json!(0)));
     let gone = server.connect().request("DELETE", path, &[("idempotency-key", "d1")], "");
     assert_eq!((gone.status, gone.outcome()), (200, "committed"), "{gone:?}");
-    refused(&server.get(path), 404, "subscription-not-found");
-    refused(&server.get(&format!("{path}/events")), 404, "subscription-not-found");
+    unread(&server.get(path), 404, "subscription-not-found");
+    unread(&server.get(&format!("{path}/events")), 404, "subscription-not-found");
     refused(&send(&server, "POST", &format!("{path}/ack"), "a2", &one), 404, "subscription-not-found");
 }
 
@@ -220,11 +231,11 @@ fn what_must_not_pass() {
         "idempotency-key-missing",
     );
     for path in ["/v1/topics/orders/events", "/v1/topics/orders/events?wait_ms=0"] {
-        refused(&server.get(path), 404, "topic-not-found");
+        unread(&server.get(path), 404, "topic-not-found");
     }
     for path in ["/v1/topics/ledger/events?from=x", "/v1/topics/ledger/events?after=1", "/v1/topics?limit=0"] {
-        refused(&server.get(path), 400, "invalid-request");
+        unread(&server.get(path), 400, "invalid-request");
     }
-    refused(&server.get("/v1/subscriptions?cursor=a%20b"), 400, "cursor-invalid");
+    unread(&server.get("/v1/subscriptions?cursor=a%20b"), 400, "cursor-invalid");
     assert_eq!(server.position(), before, "nothing was appended");
 }

@@ -160,3 +160,39 @@ fn the_same_queries_as_over_http() {
     }
     assert_eq!(history_query(&proto::ListTransfersRequest::default()).unwrap_err().field_name(), Some("account_id"));
 }
+
+#[test]
+fn fields_are_counted_before_they_are_decoded() {
+    let check = |message: &[u8], max: usize, expect: Option<Code>| {
+        assert_eq!(check_fields(message, max).err().map(|problem| problem.code), expect, "{message:x?} {max}");
+    };
+    let batch = proto::BatchRequest { idempotency_key: "b".into(), atomic: true, items: vec![transfer_request(); 3] };
+    let batch = batch.encode_to_vec();
+    check(&batch, 5, None);
+    check(&batch, 4, Some(Code::PayloadTooLarge));
+    check(b"", 0, None);
+    // An item of no bytes takes two.
+    check(&[0x1a, 0].repeat(100), 99, Some(Code::PayloadTooLarge));
+    // A fixed 64-bit and a fixed 32-bit number, and a varint.
+    check(&[0x09, 1, 2, 3, 4, 5, 6, 7, 8, 0x0d, 1, 2, 3, 4, 0x08, 0x80, 1], 3, None);
+    // Cut off: in a tag, a length, a number; and a group.
+    for broken in [&[0x80][..], &[0x1a, 5, 0], &[0x1a], &[0x08, 0x80], &[0x09, 1], &[0x0b, 0x0c], &[0xff; 11]] {
+        check(broken, 9, Some(Code::InvalidRequest));
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_encoded_has_fields_and_anything_else_is_refused(
+        any in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60),
+        memo in "[a-z]{0,20}",
+        items in 0usize..40,
+    ) {
+        let _ = check_fields(&any, 50);
+        let item = proto::TransferRequest { memo, ..transfer_request() };
+        let batch = proto::BatchRequest { idempotency_key: String::new(), atomic: false, items: vec![item; items] };
+        let batch = batch.encode_to_vec();
+        proptest::prop_assert!(check_fields(&batch, items).is_ok());
+        proptest::prop_assert_eq!(check_fields(&batch, items.saturating_sub(1)).is_err(), items > 0);
+    }
+}

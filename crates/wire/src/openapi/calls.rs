@@ -18,7 +18,7 @@ pub(super) fn paths() -> Vec<Path> {
     let refused = [Code::NotUncertain, Code::CallUnderWay];
     let resolve = Operation::write("resolve", resolve, "ResolveRequest", 200, "Resolved", &refused);
     vec![
-        ("post", "/v1/calls", call.value()),
+        ("post", "/v1/calls", call.slow().traced().value()),
         ("get", "/v1/uncertain", list.with(&["limit", "cursor"]).value()),
         ("post", "/v1/uncertain/{id}/resolve", resolve.with(&["uncertain_id"]).value()),
     ]

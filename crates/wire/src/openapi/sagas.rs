@@ -22,7 +22,7 @@ pub(super) fn paths() -> Vec<Path> {
     put["requestBody"]["content"][YAML_TYPE] = json!({ "schema": reference("schemas", "SagaRequest") });
     let start = "Starts a run of a saga and waits for its end, or else says where to ask for it";
     let ends = [Code::SagaNotFound, Code::RunCompensated, Code::RunEscalated];
-    let start = Operation::write("start_run", start, "RunRequest", 200, "RunEnd", &ends).with(&["saga"]);
+    let start = Operation::write("start_run", start, "RunRequest", 200, "RunEnd", &ends).with(&["saga"]).slow();
     vec![
         ("get", "/v1/sagas", list.with(&["limit", "cursor"]).value()),
         ("get", "/v1/sagas/{name}", get.with(&["saga", "version"]).value()),

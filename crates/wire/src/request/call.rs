@@ -36,7 +36,7 @@ pub fn parse_call(
     body: &[u8],
     principal: &str,
     key: &str,
-    check: impl Fn(&str, Asked<'_>) -> Result<(), Problem>,
+    mut check: impl FnMut(&str, Asked<'_>) -> Result<(), Problem>,
 ) -> Result<Vec<u8>, Problem> {
     let Object(asked): Object<CallIn<'_>> = read(body)?;
     let request = asked.request()?;
