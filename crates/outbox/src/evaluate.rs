@@ -4,8 +4,7 @@
 //! give passes the same checks as what a caller sends: a transfer those of `POST /v1/transfers`, a call those of
 //! `POST /v1/calls`, the addresses that may be called among them.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use call::AddressPolicy;
 use cell::{CellHandle, Evaluation, StepOutput};
@@ -23,11 +22,10 @@ use words::{Stamp, TransferId};
 
 use crate::Performing;
 use crate::attempt::EVIDENCE_BYTES_MAX;
+use crate::definitions::Definitions;
 use crate::destination::check_asked;
 use crate::submit::submit;
 
-/// How many definitions are kept as they were parsed.
-const DEFINITIONS_MAX: usize = 256;
 /// The most tries in a row that a call may have.
 const CALL_TRIES_MAX: u32 = 4;
 /// The key under which requests are read here: the machine gives each step its own.
@@ -43,16 +41,9 @@ struct Shared {
     addresses: Arc<dyn AddressPolicy>,
     /// Stands for the cell in the ids of its runs.
     cell_tag: u64,
-    definitions: Mutex<Definitions>,
+    definitions: Definitions,
     /// How many may be computed at a time.
     room: Arc<Semaphore>,
-}
-
-/// Definitions by the ordinals of their records, the oldest first to go.
-#[derive(Default)]
-struct Definitions {
-    parsed: HashMap<u64, Arc<Definition>>,
-    order: VecDeque<u64>,
 }
 
 /// What a step asks for, or what a run gives.
@@ -66,13 +57,13 @@ enum Computed {
 }
 
 impl Evaluator {
-    pub(crate) fn new(cell: &CellHandle, addresses: Arc<dyn AddressPolicy>) -> Self {
+    pub(crate) fn new(cell: &CellHandle, addresses: Arc<dyn AddressPolicy>, definitions: Definitions) -> Self {
         let at_a_time = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             shared: Arc::new(Shared {
                 addresses,
                 cell_tag: TransferId::cell_tag(cell.cell()),
-                definitions: Mutex::default(),
+                definitions,
                 room: Arc::new(Semaphore::new(at_a_time)),
             }),
         }
@@ -112,7 +103,7 @@ impl Shared {
     }
 
     fn compute(&self, evaluation: &Evaluation) -> Result<Computed, String> {
-        let definition = self.definition(evaluation)?;
+        let definition = self.definitions.parsed(&evaluation.definition)?;
         let context = self.context(evaluation, &definition).map_err(|error| error.to_string())?;
         let phase = match evaluation.ask {
             Ask::Act => Phase::Act,
@@ -156,24 +147,6 @@ impl Shared {
         op_of(&command.map_err(|problem| problem.detail)?).map(Computed::Do)
     }
 
-    fn definition(&self, evaluation: &Evaluation) -> Result<Arc<Definition>, String> {
-        let number = evaluation.definition;
-        if let Some(known) = self.definitions.lock().unwrap_or_else(PoisonError::into_inner).parsed.get(&number) {
-            return Ok(Arc::clone(known));
-        }
-        let definition = Arc::new(parse_defined(&evaluation.defined)?);
-        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        if definitions.parsed.insert(number, Arc::clone(&definition)).is_none() {
-            definitions.order.push_back(number);
-        }
-        if definitions.order.len() > DEFINITIONS_MAX
-            && let Some(oldest) = definitions.order.pop_front()
-        {
-            definitions.parsed.remove(&oldest);
-        }
-        Ok(definition)
-    }
-
     fn context(&self, evaluation: &Evaluation, definition: &Definition) -> Result<Context, Corrupt> {
         let record = Record::decode(&evaluation.started)?;
         let Body::Saga(SagaRecord::Started { saga, input, .. }) = record.body else {
@@ -187,19 +160,6 @@ impl Shared {
         }
         Ok(Context::new(&id.to_string(), saga, of_json(input.as_bytes()), outputs))
     }
-}
-
-/// The definition in a record: `machine::Record`, encoded.
-///
-/// # Errors
-/// In words, why it is none.
-pub fn parse_defined(record: &[u8]) -> Result<Definition, String> {
-    let record = Record::decode(record).map_err(|error| error.to_string())?;
-    let Body::Saga(SagaRecord::Defined { document, .. }) = record.body else {
-        return Err("the record of a definition is another".to_owned());
-    };
-    let document = serde_json::from_str(document).map_err(|error| error.to_string())?;
-    Definition::of_document(document).map_err(|error| error.to_string())
 }
 
 /// What later steps see of a step that was done.

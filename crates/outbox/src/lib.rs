@@ -5,6 +5,7 @@
 //! attempt open and calls it uncertain.
 
 mod attempt;
+mod definitions;
 mod deliver;
 mod destination;
 mod evaluate;
@@ -23,9 +24,9 @@ use cell::{CellHandle, OutboxOf, Work};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+pub use definitions::Definitions;
 pub use deliver::DeliverySettings;
 pub use destination::{check_address, check_asked};
-pub use evaluate::parse_defined;
 pub use probe::{Probe, ProbeError};
 pub use request::{Compensation, RequestError, check_headers, check_url, secrets_in};
 pub use secrets::{CallSecrets, SecretsError, WebhookSecrets};
@@ -135,13 +136,14 @@ impl Outbox {
         cell: CellHandle,
         client: Client,
         addresses: Arc<dyn AddressPolicy>,
+        definitions: Definitions,
         secrets: WebhookSecrets,
         settings: DeliverySettings,
     ) {
         let Self { sender, mut receiver, under_way, call_secrets, traces } = self;
         drop(sender);
         let with = With { client: client.clone(), secrets: call_secrets, traces };
-        let evaluator = Evaluator::new(&cell, addresses);
+        let evaluator = Evaluator::new(&cell, addresses, definitions);
         let couriers = Couriers::new(cell.clone(), client, secrets, settings, under_way.clone());
         while let Some(Handed { work, at }) = receiver.recv().await {
             let (call, attempt, phase, remaining_us, accepted) = match work {
@@ -152,6 +154,8 @@ impl Outbox {
                     couriers.wake(subscription);
                     continue;
                 }
+                // What is not computed any more is asked for again by the next leader's claim.
+                Work::Evaluate(_) if *under_way.closing.borrow() => continue,
                 Work::Evaluate(evaluation) => {
                     evaluator.evaluate(cell.clone(), evaluation, under_way.begin());
                     continue;

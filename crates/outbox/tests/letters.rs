@@ -14,7 +14,7 @@ use cell::{
 };
 use log_file::{LogFile, LogOptions};
 use machine::{Miss, MissedBecause, Misses, Offsets, Op, Report, Reports, SubscriptionView, TopicOp, encode_head};
-use outbox::{DeliverySettings, Outbox, WebhookSecrets};
+use outbox::{Definitions, DeliverySettings, Outbox, WebhookSecrets};
 use tertium_outbox as outbox;
 use wire::request::{EventForm, parse_letters, parse_publish, parse_subscription};
 use words::Stamp;
@@ -120,7 +120,14 @@ fn a_dead_letter_that_is_replayed_arrives() {
     let secrets = WebhookSecrets::open(directory.path().join("none.toml")).unwrap();
     let client = Client::new(Settings::default()).unwrap();
     let addresses = Arc::new(LoopbackOnly);
-    let performing = runtime.spawn(outbox.run(cell.clone(), client, addresses, secrets, DeliverySettings::default()));
+    let performing = runtime.spawn(outbox.run(
+        cell.clone(),
+        client,
+        addresses,
+        Definitions::default(),
+        secrets,
+        DeliverySettings::default(),
+    ));
     // It rests, so that nobody delivers but this test.
     subscribe(&cell, "s1", &url, true);
     let events = br#"{"events":[{"type":"made","key":"a"},{"type":"made","key":"a"}]}"#;

@@ -7,7 +7,7 @@ use call::AddressPolicy;
 use cell::{CellHandle, Level, Query, Read, ReadReply, Reply, Write};
 use edge::{BodyRoom, KeyRing, Limits, Stop};
 use http::HeaderValue;
-use outbox::{CallSecrets, Traces, WebhookSecrets};
+use outbox::{CallSecrets, Definitions, Traces, WebhookSecrets};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use wire::{Code, Problem};
@@ -38,6 +38,8 @@ pub(crate) struct App {
     pub node: HeaderValue,
     /// Whom the server may call.
     pub addresses: Arc<dyn AddressPolicy>,
+    /// Sagas as they were parsed.
+    pub definitions: Definitions,
     /// What signs deliveries.
     pub secrets: WebhookSecrets,
     /// What calls may show their receivers.

@@ -11,7 +11,7 @@ use edge::{BodyRoom, KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
 use http::HeaderValue;
 use log::{Log, LogError};
 use log_file::{LogFile, LogOptions};
-use outbox::{CallSecrets, Outbox, SecretsError, UnderWay, WebhookSecrets};
+use outbox::{CallSecrets, Definitions, Outbox, SecretsError, UnderWay, WebhookSecrets};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -167,6 +167,7 @@ pub async fn start_on(
         node: HeaderValue::from_str(&config.cell.node).unwrap_or_else(|_| HeaderValue::from_static("node")),
         metrics: Metrics::new(cell.clone(), client.clone(), bodies.clone()),
         addresses,
+        definitions: Definitions::default(),
         secrets: secrets.clone(),
         call_secrets,
         traces: outbox.traces(),
@@ -181,7 +182,14 @@ pub async fn start_on(
         anonymous: "".into(),
     });
     let under_way = outbox.under_way();
-    let performing = tokio::spawn(outbox.run(cell, client, Arc::clone(&app.addresses), secrets, config.deliveries));
+    let performing = tokio::spawn(outbox.run(
+        cell,
+        client,
+        Arc::clone(&app.addresses),
+        app.definitions.clone(),
+        secrets,
+        config.deliveries,
+    ));
     let position = app.cell.status().position;
     info!(%address, %position, "serving");
     let keeping_keys = keys.map(|keys| tokio::spawn(keys.keep_current()));

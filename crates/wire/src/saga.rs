@@ -1,6 +1,6 @@
 //! Sagas and their runs as strangers see them.
 
-use machine::{Body, Control, Plan, Record, RunEnd, SagaRecord, StepView, StepWait, Why};
+use machine::{Body, Control, Plan, Record, RunEnd, SagaRecord, StepKind, StepView, StepWait, Why};
 use words::{Stamp, TransferId};
 
 use crate::answer::{Answer, STATUS_CREATED, STATUS_OK, committed, pending};
@@ -251,7 +251,8 @@ pub fn write_run(out: &mut Vec<u8>, run: &Run<'_>) -> bool {
         put_plain(out, &planned.id);
         out.extend_from_slice(b",\"kind\":");
         put_plain(out, planned.kind.as_str());
-        write_step(out, step);
+        let key = format!("{}/{}", run.summary.id, planned.id);
+        write_step(out, planned.kind, &key, step);
         write_tried(out, at, run.records);
         out.push(b'}');
     }
@@ -261,7 +262,7 @@ pub fn write_run(out: &mut Vec<u8>, run: &Run<'_>) -> bool {
     true
 }
 
-fn write_step(out: &mut Vec<u8>, step: Option<(StepView, Option<Made<'_>>)>) {
+fn write_step(out: &mut Vec<u8>, kind: StepKind, key: &str, step: Option<(StepView, Option<Made<'_>>)>) {
     let (state, attempts) = step.map_or(("pending", 0), |(step, _)| (step.state, step.attempt));
     out.extend_from_slice(b",\"state\":");
     put_plain(out, state);
@@ -272,7 +273,9 @@ fn write_step(out: &mut Vec<u8>, step: Option<(StepView, Option<Made<'_>>)>) {
     });
     put_maybe_instant(out, b",\"next_at\":", due);
     out.extend_from_slice(b",\"made\":");
-    match step.and_then(|(_, made)| made) {
+    // A call has its key whatever became of it: refused, or uncertain, it gave the run nothing.
+    let is_begun = kind == StepKind::Call && attempts > 0;
+    match step.and_then(|(_, made)| made).or(is_begun.then_some(Made::Call(key))) {
         None => out.extend_from_slice(b"null"),
         Some(Made::Transfer(id)) => {
             put_id(out, b"{\"transfer\":", id);

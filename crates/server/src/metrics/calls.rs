@@ -29,6 +29,7 @@ impl Collector for Doubts {
         let gauges = [
             ("open_calls", "Durable calls that have not ended", status.calls),
             ("uncertain_calls", "Of these, calls of which nobody knows whether they were done", status.uncertain),
+            ("open_runs", "Runs of sagas that have not ended", status.runs),
         ];
         for (name, help, value) in gauges {
             let value = i64::try_from(value).unwrap_or(i64::MAX);

@@ -18,7 +18,7 @@ use words::TransferId;
 
 use super::judge::Judge;
 use super::reads::{Fresh, answer, problem_of_read};
-use super::writes::{Judged, decide, decide_judged, is_known, json_only, key_of};
+use super::writes::{Judged, decide, decide_judged, json_only};
 use crate::call::{Call, bytes_of};
 use crate::respond::{Answered, internal};
 use crate::route::SagaRoute;
@@ -111,31 +111,30 @@ fn problem_of_document(what: &str, error: &DefinitionError) -> Problem {
 
 async fn start(call: &Call, name: &str, head: &Parts, body: &mut Option<Incoming>) -> Result<Answered, Problem> {
     json_only(head, body.as_ref())?;
-    let key = key_of(&head.headers)?;
-    let deadline_us = call.deadline_us(&head.headers)?;
-    // What was started once is answered as it was, whatever has become of its saga since.
-    let definition = match is_known(call, key.as_str(), deadline_us).await? {
-        true => None,
-        false => newest(call, name, deadline_us).await?,
-    };
-    decide(call, head, body, |body, who, key| {
-        request::parse_run(name, body, who, key, |input| match &definition {
-            None => Ok(()),
-            Some(definition) => {
+    let definition = newest(call, name, call.deadline_us(&head.headers)?).await?;
+    decide_judged(call, head, body, |body, who, key| {
+        let mut if_new = None;
+        let command = request::parse_run(name, body, who, key, |input| {
+            if let Some(definition) = &definition {
                 let input = serde_json::from_str(input).map_err(internal)?;
-                definition.check_input(&input).map_err(|error| problem_of_document("input", &error))
+                // What was started once is answered as it was, whatever has become of its saga since.
+                if_new = definition.check_input(&input).err().map(|error| problem_of_document("input", &error));
             }
-        })
+            Ok(())
+        })?;
+        Ok(Judged { command, if_new })
     })
     .await
 }
 
 /// The newest definition of a saga; without one it is the machine's to say so.
-async fn newest(call: &Call, name: &str, deadline_us: u64) -> Result<Option<Definition>, Problem> {
+async fn newest(call: &Call, name: &str, deadline_us: u64) -> Result<Option<Arc<Definition>>, Problem> {
     let query = Query::Sagas(SagaQuery::Definition { name: name.to_owned(), version: None });
     let reply = call.app.read(cell::Level::Linearizable, deadline_us, query).await?;
     match reply.found {
-        Ok(Found::Sagas(SagaFound::Definition(record))) => outbox::parse_defined(&record).map(Some).map_err(internal),
+        Ok(Found::Sagas(SagaFound::Definition(record))) => {
+            call.app.definitions.parsed(&record).map(Some).map_err(internal)
+        }
         Ok(_) => Err(internal("another kind of thing was found")),
         Err(ReadError::SagaNotFound) => Ok(None),
         Err(error) => Err(problem_of_read(call, error, name)),

@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 
-use machine::{BatchEncoder, Body, Event, Settings, Texts, TopicRecord, TopicRetention};
-use words::{CellName, Outcome, Position, Stamp};
+use machine::{
+    BatchEncoder, Body, Control, Event, Plan, PlannedStep, RunEnd, SagaRecord, Settings, StepKind, StepOutcome,
+    StepView, Texts, TopicRecord, TopicRetention, Why,
+};
+use words::{CellName, Outcome, Position, Stamp, TransferId};
 
 use super::*;
 use crate::answer::tests::{moved, record};
@@ -11,6 +14,7 @@ use crate::request::{
     ControlVerb, EventForm, parse_account, parse_batch, parse_capture, parse_control, parse_control_many, parse_events,
     parse_letters, parse_line, parse_run, parse_subscription, parse_topic, parse_transfer, parse_void,
 };
+use crate::saga;
 use crate::view::{Account, Operation, Ready, write_accounts, write_history, write_operation, write_ready};
 
 /// Every path and method of the contract, and no others.
@@ -211,6 +215,94 @@ fn check_topics(document: &Value) {
     check("EventPage", &written(|out| crate::topic::write_events(out, &cell, &[], 1, true)));
 }
 
+/// The answers to what is asked of sagas and runs.
+fn check_sagas(document: &Value) {
+    let check = |schema, value: &Value| check_written(document, schema, value);
+    let answered = |body| serde_json::from_slice(&answer_of(&record(Body::Saga(body)), []).body).unwrap();
+    let id = TransferId::new(1, 2, 3);
+    let step = PlannedStep {
+        id: "a".to_owned(),
+        kind: StepKind::Call,
+        after: Vec::new(),
+        timeout_ms: 1,
+        attempts_max: 1,
+        pivot: false,
+        compensation: None,
+    };
+    let plan = Plan { deadline_ms: 1, has_output: false, steps: vec![step] };
+    let defined = SagaRecord::Defined { name: "s", version: 1, previous: 0, plan: b"", document: "{}" };
+    check("SagaVersion", &answered(defined));
+    check("SagaDefined", &written(|out| assert!(saga::write_definition(out, &record(Body::Saga(defined))))));
+    let end = |end, why| SagaRecord::Ended { run: 3, id, previous: 3, end, why, output: "", state: b"" };
+    check("RunEnd", &answered(end(RunEnd::Done, None)));
+    for (end, code) in [
+        (end(RunEnd::Compensated, Some(Why::Deadline)), "run-compensated"),
+        (end(RunEnd::Escalated, Some(Why::Failed { step: 0 })), "run-escalated"),
+    ] {
+        let problem = answered(end);
+        check("Problem", &problem);
+        check("RunEnd", &problem["run"]);
+        assert_eq!((&problem["code"], &problem["run"]["id"]), (&code.into(), &id.to_string().into()));
+    }
+    check("RunControlled", &answered(SagaRecord::Controlled { run: 3, id, previous: 3, control: Control::Cancel }));
+    check("RunsControlled", &answered(SagaRecord::ControlledMany { control: Control::Pause, count: 1, next: 0 }));
+    check("RunAccepted", &serde_json::from_slice(&saga::run_pending(id, "k").body).unwrap());
+    let summary = saga::SagaSummary { name: "s", version: 1, steps: 1, runs: 0 };
+    let page = written(|out| saga::write_sagas(out, [summary, summary], Some("s")));
+    check("SagaPage", &page);
+    check("SagaSummary", &page["items"][1]);
+    let summary = saga::RunSummary {
+        id,
+        saga: "s",
+        version: 1,
+        state: "running",
+        why: None,
+        failed: "",
+        started: Stamp::ZERO,
+        deadline: None,
+        ended: None,
+    };
+    let page = written(|out| saga::write_runs(out, [summary, summary], None));
+    check("RunPage", &page);
+    check("RunSummary", &page["items"][1]);
+    let stepped = |attempt, event| {
+        let body = SagaRecord::Stepped { run: 3, previous: 3, step: 0, attempt, event, what: 0, evidence: "" };
+        record(Body::Saga(body))
+    };
+    let records = [
+        stepped(1, StepOutcome::Refused),
+        stepped(2, StepOutcome::Uncertain),
+        record(Body::Saga(SagaRecord::Restarted { run: 3, previous: 3, step: 0, deadline: Stamp::ZERO })),
+    ];
+    let started = SagaRecord::Started {
+        saga: "s",
+        definition: 1,
+        input: "{}",
+        starts: Stamp::ZERO,
+        deadline: Stamp::ZERO,
+        parent: None,
+    };
+    let step = StepView { state: "uncertain", attempt: 2, record: 0, waits: None };
+    let shown = saga::Run {
+        summary,
+        started: record(Body::Saga(started)),
+        plan: &plan,
+        ended: None,
+        parent: None,
+        steps: &[(step, None)],
+        records: &records,
+        is_cut: false,
+    };
+    let run = written(|out| assert!(saga::write_run(out, &shown)));
+    check("Run", &run);
+    let step = &run["steps"][0];
+    check("RunStep", step);
+    check("StepTried", &step["tried"][1]);
+    check("RunControl", &run["controls"][0]);
+    assert_eq!(run["controls"][0]["from"], "a");
+    assert_eq!(step["made"]["operation"], format!("/v1/operations/{id}%2Fa"), "found whatever became of it");
+}
+
 #[test]
 fn answers_are_what_writers_write() {
     let document = value();
@@ -244,6 +336,7 @@ fn answers_are_what_writers_write() {
         check("ItemAnswer", &answer["items"][0]);
     }
     check_topics(&document);
+    check_sagas(&document);
     let cell = CellName::new("main").unwrap();
     let position = (&cell, Position::START);
     check(
