@@ -33,8 +33,114 @@ fn sagas() {
         "run list --state escalated",
         "account show alice",
     ]);
-    expect![[r#""#]].assert_eq(&transcript);
+    expect![[r#"
+        $ tertium account open world --unit GBP --no-floor --key open-1
+        committed
+          account   world
+          balance   0 GBP
+          floor     none
+          opened    <instant>
+          key       open-1
+          position  <position>
+        [exit status: 0]
+        $ tertium account open alice --unit GBP --key open-2
+        committed
+          account   alice
+          balance   0 GBP
+          floor     0
+          opened    <instant>
+          key       open-2
+          position  <position>
+        [exit status: 0]
+        $ tertium saga define pay.saga.yaml --key define-1
+        committed
+          saga      pay
+          version   1
+          key       define-1
+          position  <position>
+        [exit status: 0]
+        $ tertium saga define wait.saga.json --key define-2
+        committed
+          saga      wait
+          version   1
+          key       define-2
+          position  <position>
+        [exit status: 0]
+        $ tertium saga define wrong.saga.yaml --key define-3
+        error: invalid-request: definition: 3 things are wrong, the first: /steps/0: says nothing to do: it needs one of `call`, `transfer`, `hold`, `capture`, `void`, `reverse`, `event`, `timer`, `saga`
+          /steps/0: says nothing to do: it needs one of `call`, `transfer`, `hold`, `capture`, `void`, `reverse`, `event`, `timer`, `saga`
+          /steps/1/timer/for_ms: for_ms must be 1 to 31622400000 milliseconds (366 days), is 0
+          /steps/1: there are two steps `a`
+        [exit status: 2]
+        $ tertium saga list
+        pay  version 1, steps: 1, open runs: 0
+        wait  version 1, steps: 1, open runs: 0
+        [exit status: 0]
+        $ tertium saga run pay --input '{"to":"alice","n":250}' --key run-1
+        committed
+          run       <uuid>
+          state     done
+          output    {"moved":250}
+          key       run-1
+          position  <position>
+        [exit status: 0]
+        $ tertium saga run pay --input '{"to":"nobody","n":250}' --key run-2
+        refused
+          why   run-compensated: The run could not be finished, and all that it had done is undone. `run` says why, and its path says what became of each step.
+          next  tertium run show <uuid>
+          more  tertium errors run-compensated
+          key   run-2
+        [exit status: 10]
+        $ tertium saga run wait --no-wait --key run-3
+        committed
+          run   <uuid>
+          next  tertium run show <uuid>
+          key   run-3
+        [exit status: 0]
+        $ tertium run list
+        <uuid>  wait  running
+        [exit status: 0]
+        $ tertium run pause --saga wait --key pause-1
+        committed
+          runs      1
+          key       pause-1
+          position  <position>
+        [exit status: 0]
+        $ tertium run list --state paused
+        <uuid>  wait  paused
+        [exit status: 0]
+        $ tertium run cancel --state paused --key cancel-1
+        committed
+          runs      1
+          key       cancel-1
+          position  <position>
+        [exit status: 0]
+        $ tertium run list --state compensated --saga pay
+        <uuid>  pay  compensated (step_failed)
+        [exit status: 0]
+        $ tertium run list --state escalated
+        there is no such run
+        [exit status: 0]
+        $ tertium account show alice
+          account    alice
+          balance    250 GBP
+          floor      0
+          opened     <instant>
+          position   <position>
+          staleness  at most 0 ms
+        [exit status: 0]
+    "#]].assert_eq(&transcript);
     let ended = session.run("run list --state done");
     let id = ended.stdout.split(' ').next().unwrap().to_owned();
-    expect![[r#""#]].assert_eq(&session.transcript(&[&format!("run show {id}")]));
+    expect![[r#"
+        $ tertium run show <uuid>
+        <uuid>  done
+          saga     pay version 1
+          started  <instant>
+          ended    <instant>
+          output   {"moved":250}
+          move (transfer): done, transfer <uuid>
+            <instant> attempt 1: done (-)
+        [exit status: 0]
+    "#]].assert_eq(&session.transcript(&[&format!("run show {id}")]));
 }

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use call::AddressPolicy;
-use cell::{CellHandle, Evaluation, StepOutput};
+use cell::{CellHandle, Evaluation, Found, Level, Query, Read, ReadReply, SagaFound, SagaQuery, StepOutput};
 use machine::{
     Ask, Body, CALL_MS_BOUNDS, Command, Corrupt, Op, Record, SagaOp, SagaRecord, StepEvent, StepFound, StepReport,
     TopicRecord,
 };
 use saga::{CallInput, Context, Definition, EventInput, Phase, StepInput, TransferInput};
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use wire::Problem;
 use wire::request::{self, EventForm, RUN_INPUT_BYTES_MAX};
@@ -26,6 +26,8 @@ use crate::definitions::Definitions;
 use crate::destination::check_asked;
 use crate::submit::submit;
 
+/// How long the cell may take to say how a saga is defined, in microseconds.
+const ASK_US_MAX: u64 = 10_000_000;
 /// The most tries in a row that a call may have.
 const CALL_TRIES_MAX: u32 = 4;
 /// The key under which requests are read here: the machine gives each step its own.
@@ -76,30 +78,37 @@ impl Evaluator {
             let _performing = performing;
             // Never closed, so there is a place sooner or later.
             let Ok(place) = Arc::clone(&shared.room).acquire_owned().await else { return };
-            let failed = report_of(&evaluation, StepFound::Failed { evidence: "it could not be computed" });
-            let computed = spawn_blocking(move || shared.command(&evaluation)).await;
+            let evaluation: Arc<Evaluation> = Arc::from(evaluation);
+            let computed = spawn_blocking({
+                let (shared, evaluation) = (Arc::clone(&shared), Arc::clone(&evaluation));
+                move || shared.compute(&evaluation)
+            });
+            let computed = computed.await.unwrap_or_else(|_| Err("it could not be computed".to_owned()));
             drop(place);
-            submit(&cell, computed.unwrap_or(failed)).await;
+            let computed = match computed {
+                Ok(Computed::Start { saga, input }) => shared.check_nested(&cell, saga, input).await,
+                other => other,
+            };
+            submit(&cell, command_of(&evaluation, &computed)).await;
         });
     }
 }
 
 impl Shared {
-    /// The command that takes what was computed into the log.
-    fn command(&self, evaluation: &Evaluation) -> Vec<u8> {
-        let computed = self.compute(evaluation);
-        let found = match &computed {
-            Ok(Computed::Do(op)) => StepFound::Do(op),
-            Ok(Computed::Publish(event)) => {
-                let EventInput { topic, kind, subject, key, data } = &**event;
-                StepFound::Publish(StepEvent { topic, kind, subject, key, data })
-            }
-            Ok(Computed::Wait { ms }) => StepFound::Wait { ms: *ms },
-            Ok(Computed::Start { saga, input }) => StepFound::Start { saga, input },
-            Ok(Computed::Output(json)) => StepFound::Output(json),
-            Err(why) => StepFound::Failed { evidence: &why[..why.floor_char_boundary(EVIDENCE_BYTES_MAX)] },
-        };
-        report_of(evaluation, found)
+    /// Checks the input of a run that a step starts, as that of a run that a caller starts. Whether there is such a saga is
+    /// the machine's to say.
+    async fn check_nested(&self, cell: &CellHandle, saga: String, input: String) -> Result<Computed, String> {
+        let (sender, receiver) = oneshot::channel();
+        let query = Query::Sagas(SagaQuery::Definition { name: saga.clone(), version: None });
+        let deadline_us = cell.now_us().saturating_add(ASK_US_MAX);
+        // The receiver lives until the answer is there.
+        cell.read(Read { level: Level::Eventual, deadline_us, query }, move |reply| drop(sender.send(reply)));
+        if let Ok(ReadReply { found: Ok(Found::Sagas(SagaFound::Definition(record))), .. }) = receiver.await {
+            let definition = self.definitions.parsed(&record)?;
+            let checked = definition.check_input(&of_json(input.as_bytes()));
+            checked.map_err(|error| format!("saga.input: {error}"))?;
+        }
+        Ok(Computed::Start { saga, input })
     }
 
     fn compute(&self, evaluation: &Evaluation) -> Result<Computed, String> {
@@ -278,7 +287,19 @@ fn op_of(command: &[u8]) -> Result<Vec<u8>, String> {
     Ok(op)
 }
 
-fn report_of(evaluation: &Evaluation, found: StepFound<'_>) -> Vec<u8> {
+/// The command that takes what was computed into the log.
+fn command_of(evaluation: &Evaluation, computed: &Result<Computed, String>) -> Vec<u8> {
+    let found = match computed {
+        Ok(Computed::Do(op)) => StepFound::Do(op),
+        Ok(Computed::Publish(event)) => {
+            let EventInput { topic, kind, subject, key, data } = &**event;
+            StepFound::Publish(StepEvent { topic, kind, subject, key, data })
+        }
+        Ok(Computed::Wait { ms }) => StepFound::Wait { ms: *ms },
+        Ok(Computed::Start { saga, input }) => StepFound::Start { saga, input },
+        Ok(Computed::Output(json)) => StepFound::Output(json),
+        Err(why) => StepFound::Failed { evidence: &why[..why.floor_char_boundary(EVIDENCE_BYTES_MAX)] },
+    };
     let Evaluation { run, step, attempt, ask, .. } = *evaluation;
     let mut command = Vec::with_capacity(256);
     machine::encode_head(&mut command, Stamp::MAX, "", "");

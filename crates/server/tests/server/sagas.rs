@@ -407,9 +407,16 @@ steps:
   - { id: sub, saga: { name: inner, input: { n: 5000 } } }
 "#,
     );
+    defined(&server, "picky", "input: { n: { type: amount } }\nsteps: [{ id: rest, timer: { for_ms: 1 } }]");
+    defined(&server, "careless", "steps: [{ id: sub, saga: { name: picky, input: { n: 0 } } }]");
     defined(&server, "orphan", "steps: [{ id: sub, saga: { name: nobody } }]");
     defined(&server, "endless", "steps: [{ id: sub, saga: { name: endless } }]");
-    for (name, what) in [("outer", "compensated"), ("orphan", "SagaNotFound"), ("endless", "compensated")] {
+    for (name, what) in [
+        ("outer", "compensated"),
+        ("careless", "saga.input: /n: must be an amount"),
+        ("orphan", "SagaNotFound"),
+        ("endless", "compensated"),
+    ] {
         let answer = start(&server, name, name, "");
         assert_eq!(answer.code(), "run-compensated", "{answer:?}");
         let run = run(&server, answer.json()["run"]["id"].as_str().unwrap());
