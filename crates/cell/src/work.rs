@@ -50,8 +50,10 @@ pub struct Evaluation {
     pub ask: Ask,
     /// The record that started the run: `machine::Record`, encoded. It holds the run's input.
     pub started: Vec<u8>,
-    /// The record of its definition, likewise.
-    pub definition: Vec<u8>,
+    /// Of its definition's record, the ordinal: the same definition each time.
+    pub definition: u64,
+    /// The record of its definition, likewise encoded.
+    pub defined: Vec<u8>,
     /// What the steps that were done gave.
     pub outputs: Vec<StepOutput>,
 }
@@ -99,12 +101,12 @@ impl<W, R> Cell<W, R> {
         let Body::Saga(SagaRecord::Started { definition, .. }) = Record::decode(&started)?.body else {
             return Err(machine::Corrupt("a run that no record started").into());
         };
-        let definition = self.read_record(definition)?;
+        let defined = self.read_record(definition)?;
         let outputs = self.machine.run_outputs(run).into_iter();
         let outputs =
             outputs.map(|(step, ordinal)| Ok(StepOutput { step, ordinal, record: self.read_record(ordinal)? }));
         let outputs = outputs.collect::<Result<_, CellFault>>()?;
-        let evaluation = Evaluation { run, step, attempt, ask, started, definition, outputs };
+        let evaluation = Evaluation { run, step, attempt, ask, started, definition, defined, outputs };
         self.work.push(Work::Evaluate(Box::new(evaluation)));
         Ok(())
     }

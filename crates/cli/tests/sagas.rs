@@ -142,5 +142,6 @@ fn sagas() {
           move (transfer): done, transfer <uuid>
             <instant> attempt 1: done (-)
         [exit status: 0]
-    "#]].assert_eq(&session.transcript(&[&format!("run show {id}")]));
+    "#]]
+    .assert_eq(&session.transcript(&[&format!("run show {id}")]));
 }

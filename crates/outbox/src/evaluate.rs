@@ -112,7 +112,7 @@ impl Shared {
     }
 
     fn compute(&self, evaluation: &Evaluation) -> Result<Computed, String> {
-        let definition = self.definitions.parsed(&evaluation.definition)?;
+        let definition = self.definitions.parsed(&evaluation.defined)?;
         let context = self.context(evaluation, &definition).map_err(|error| error.to_string())?;
         let phase = match evaluation.ask {
             Ask::Act => Phase::Act,

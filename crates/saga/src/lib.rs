@@ -2,7 +2,7 @@
 //!
 //! A [`Definition`] is read from JSON or YAML and either is right or says everything that is wrong with it. It is turned
 //! into a [`Plan`], which the machine holds and which knows no expressions; what a step asks for is computed here, from
-//! the run's input and the outputs of the steps before it, by [`evaluate`].
+//! the run's input and the outputs of the steps before it, by [`evaluate()`].
 //!
 //! ```
 //! let definition = saga::from_yaml(r#"

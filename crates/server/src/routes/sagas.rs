@@ -1,5 +1,7 @@
 //! Sagas and runs: defining, starting, looking at them, and changing what is to become of them.
 
+use std::sync::Arc;
+
 use cell::{Found, Query, ReadError, ReadReply, RunFound, SagaFound, SagaQuery, Standing};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;

@@ -74,6 +74,15 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) {
         let answer = match path.as_str() {
             "/ok" => json("201 Created", r#"{"done":true}"#),
             "/refuse" => json("409 Conflict", r#"{"why":"sold out"}"#),
+            // Not before it was asked for something else.
+            "/refuse-second" => {
+                let began = Instant::now();
+                while seen.lock().unwrap().iter().all(|other| other.line == request.line) {
+                    assert!(began.elapsed() < Duration::from_secs(20), "it is asked for something else");
+                    std::thread::yield_now();
+                }
+                json("409 Conflict", "{}")
+            }
             "/fail" => json("500 Internal Server Error", "{}"),
             "/redirect" => {
                 "HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n".to_owned()

@@ -206,7 +206,7 @@ steps:
         pay transfer compensated [transfer] 1 done: -; 2 compensated: -
         hold hold compensated [transfer] 1 done: -; 2 compensated: -
         tell event compensated [offsettopic] 1 done: -
-        ship call failed [-] 1 failed: refused
+        ship call failed [operation] 1 failed: refused
         never timer skipped [-] "#]],
     );
     assert_eq!(receiver.lines(), ["POST /ok/reserve", "POST /refuse", "POST /undo/r-1"]);
@@ -237,7 +237,7 @@ steps:
             receiver.url("/silent-probed"),
             receiver.url("/state/{key}"),
             receiver.url("/undo/a"),
-            receiver.url("/refuse")
+            receiver.url("/refuse-second")
         ),
     );
     let answer = start(&server, "doubt", "k", "");
@@ -248,9 +248,9 @@ steps:
         expect![[r#"
         "doubt" "compensated" "step_failed" "b"
         a call compensated [operation] 1 done: committed; 2 compensated: committed
-        b call failed [-] 1 failed: refused"#]],
+        b call failed [operation] 1 failed: refused"#]],
     );
-    let lines: Vec<_> = receiver.lines().into_iter().filter(|line| line != "POST /refuse").collect();
+    let lines: Vec<_> = receiver.lines().into_iter().filter(|line| line != "POST /refuse-second").collect();
     assert_eq!(lines, ["POST /silent-probed", &format!("GET /state/{id}%2Fa"), "POST /undo/a"]);
 }
 
@@ -350,7 +350,7 @@ output: {{ done: "${{steps.ship.body.done}}" }}
         expect![[r#"
         "stuck" "escalated" null null
         pay transfer done [transfer] 1 done: -
-        ship call uncertain [-] 1 uncertain: nobody knows whether the call was done"#]],
+        ship call uncertain [operation] 1 uncertain: nobody knows whether the call was done"#]],
     );
     let escalated = server.get("/v1/runs?state=escalated&saga=stuck").json();
     assert_eq!((&escalated["items"][0]["id"], escalated["items"].as_array().unwrap().len()), (&Value::from(&*id), 1));
@@ -455,13 +455,14 @@ fn open_runs_keep_their_definition() {
 fn whoever_waits_is_answered_by_their_deadline() {
     let server = server();
     defined(&server, "long", "steps: [{ id: wait, timer: { for_ms: 3600000 } }]");
+    let id = begin(&server, "long", "k", "{}");
+    let asked = Instant::now();
     let path = "/v1/sagas/long/runs";
-    let answer = server.connect().post(path, "k", &[("x-request-deadline", "200ms")], "{}");
+    let answer = server.connect().post(path, "k", &[("x-request-deadline", "1s")], "{}");
     assert_eq!((answer.status, answer.outcome()), (202, "uncertain"), "{answer:?}");
-    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(answer.json()["id"].as_str(), Some(&*id), "the same run: {answer:?}");
     assert_eq!(answer.header("location"), Some(&*format!("/v1/runs/{id}")));
-    let again = server.connect().post(path, "k", &[("x-request-deadline", "200ms")], "{}");
-    assert_eq!((again.status, again.json()["id"].as_str()), (202, Some(&*id)), "the same run: {again:?}");
+    assert!(asked.elapsed() >= Duration::from_millis(900), "it was waited for");
     let operation = server.get("/v1/operations/k").json();
     assert_eq!((operation["outcome"].as_str(), operation["status"].as_u64()), (Some("uncertain"), Some(202)));
     assert!(run(&server, &id)["ended_at"].is_null());
@@ -572,8 +573,10 @@ fn the_example_of_the_documentation_runs_as_printed() {
     let input = printed("--input '", "'\n").replace("http://127.0.0.1:9001", &receiver.url(""));
     let poor = start(&server, "checkout", "poor", &format!(r#"{{"input":{input}}}"#));
     assert_eq!(poor.code(), "run-compensated", "ada has too little: {poor:?}");
+    // The hold may have failed before the reservation was begun; one that was made was deleted.
+    let before = receiver.lines();
     let undone = ["POST /reservations", "DELETE /reservations/r-1"];
-    assert_eq!(receiver.lines(), undone);
+    assert!(before.is_empty() || before == undone, "{before:?}");
     assert_eq!(server.transfer("more", "world", "ada", 1_000).status, 201);
     let answer = start(&server, "checkout", "order/o-1", &format!(r#"{{"input":{input}}}"#));
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -581,7 +584,7 @@ fn the_example_of_the_documentation_runs_as_printed() {
     assert_eq!(run["output"]["tracking"], "t-1");
     assert_eq!(run["output"]["transfer"], run["steps"][1]["made"]["transfer"]);
     assert_eq!((server.balance("ada"), server.balance("shop")), (750, 1_250));
-    assert_eq!(receiver.lines()[2..], ["POST /reservations", "POST /parcels"]);
+    assert_eq!(receiver.lines()[before.len()..], ["POST /reservations", "POST /parcels"]);
     let event = &server.get("/v1/topics/orders/events").json()["items"][0];
     assert_eq!((&event["type"], &event["data"]["order"]), (&"order.paid".into(), &"o-1".into()));
 }
