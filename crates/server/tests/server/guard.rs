@@ -208,11 +208,15 @@ fn a_grpc_message_that_does_not_come_is_not_waited_for() {
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
         tokio::spawn(connection);
-        for (timeout, expect) in [("10S", "invalid-request"), ("100m", "deadline-exceeded")] {
-            // A prefix that promises more than comes.
-            let first = Ok::<_, std::convert::Infallible>(hyper::body::Frame::data(bytes::Bytes::from_static(
-                b"\0\0\0\0\x09abc",
-            )));
+        // A prefix that promises more than comes, twice; and a whole message that is late. The client here has no clock of
+        // its own, which would be ahead of the server's word.
+        let (cut, whole) = (&b"\0\0\0\0\x09abc"[..], &b"\0\0\0\0\0"[..]);
+        for (timeout, body, expect, status) in [
+            ("10S", cut, "invalid-request", "3"),
+            ("100m", cut, "deadline-exceeded", "4"),
+            ("0m", whole, "deadline-exceeded", "4"),
+        ] {
+            let first = Ok::<_, std::convert::Infallible>(hyper::body::Frame::data(bytes::Bytes::from_static(body)));
             let never = futures_util::StreamExt::chain(tokio_stream::once(first), tokio_stream::pending());
             let request = http::Request::post(format!("http://{address}/tertium.v1.Tertium/Transfer"))
                 .header("content-type", "application/grpc")
@@ -221,7 +225,8 @@ fn a_grpc_message_that_does_not_come_is_not_waited_for() {
                 .body(BodyExt::boxed(StreamBody::new(never)))
                 .unwrap();
             let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap();
-            assert_eq!(answer.headers().get("tertium-code").unwrap(), expect, "{answer:?}");
+            let told = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!((told("tertium-code"), told("grpc-status")), (Some(expect), Some(status)), "{answer:?}");
         }
     });
 }
