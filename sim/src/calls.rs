@@ -77,6 +77,11 @@ pub(crate) struct CallSeen {
 }
 
 impl CallSeen {
+    /// Whether it ended as not done without the receiver having said so.
+    fn was_assumed(&self) -> bool {
+        matches!(self.end, Some((_, CallEnd::Cancelled | CallEnd::DecreedRefused)))
+    }
+
     /// Whether it is certain that it was not done.
     const fn is_not_done(&self) -> bool {
         matches!(self.end, Some((_, CallEnd::Refused | CallEnd::NotDone | CallEnd::DecreedRefused)))
@@ -222,9 +227,13 @@ impl CallLog {
         self.check_compensations(made, stamps, rebased)?;
         for (call, seen) in &self.calls {
             // What was tried again under its key has the effect of the last time; what a run has undone has none.
-            let is_last = self.by_key[&seen.key].last() == Some(call);
+            let calls = &self.by_key[&seen.key];
+            let is_last = calls.last() == Some(call);
+            // That an earlier one was not done may have been somebody's word only; what came of this one does not prove it.
+            let mut earlier = calls.iter().take_while(|earlier| *earlier != call);
+            let is_proof = is_last && !earlier.any(|earlier| self.calls[earlier].was_assumed());
             let may_be_undone = self.by_key.contains_key(&format!("{}{UNDOES}", seen.key));
-            check_effect(seen, made, is_last, may_be_undone)?;
+            check_effect(seen, made, is_proof, may_be_undone)?;
             check_bounds(seen, made, rebased)?;
         }
         match self.left_open().next() {
@@ -265,15 +274,14 @@ impl CallLog {
             };
             let at = CallCounts::ENDS.iter().position(|known| *known == end).expect("all ends are there");
             counts.ends[at] += 1;
-            let is_assumed = matches!(end, CallEnd::Cancelled | CallEnd::DecreedRefused);
-            counts.done_all_the_same += u64::from(is_assumed && made.stands(&seen.key));
+            counts.done_all_the_same += u64::from(seen.was_assumed() && made.stands(&seen.key));
         }
         counts
     }
 }
 
 /// The end is true of the receiver.
-fn check_effect(seen: &CallSeen, made: &CallsMade, is_last: bool, may_be_undone: bool) -> Result<(), String> {
+fn check_effect(seen: &CallSeen, made: &CallsMade, is_proof: bool, may_be_undone: bool) -> Result<(), String> {
     let Some((when, end)) = seen.end else { return Ok(()) };
     let wrong = |what: String| Err(format!("`{}` ended as {} in entry {}, {what}", seen.key, end.as_str(), when.index));
     let runs = made.executed.iter().filter_map(|executed| executed.get(&seen.key)).flatten();
@@ -285,7 +293,7 @@ fn check_effect(seen: &CallSeen, made: &CallsMade, is_last: bool, may_be_undone:
         CallEnd::Committed if !stands && !may_be_undone && made.idempotent_runs(&seen.key) > 0 => {
             wrong("and it was undone".to_owned())
         }
-        CallEnd::Refused | CallEnd::NotDone | CallEnd::Compensated if stands && is_last => {
+        CallEnd::Refused | CallEnd::NotDone | CallEnd::Compensated if stands && is_proof => {
             let at: Vec<_> = runs.map(|run| run.time_us).collect();
             wrong(format!("and it stands, done at {at:?} us"))
         }

@@ -38,3 +38,10 @@ fn what_was_passed_over_is_told_once() {
 fn sagas_and_events() {
     [36, 57, 112, 216].into_iter().for_each(check);
 }
+
+/// A person said that a step's call was not done, which it was, and had the run restarted: the call that followed was turned
+/// away, which said nothing about the first.
+#[test]
+fn a_persons_word_is_not_held_against_the_next_call() {
+    check(14_007);
+}
