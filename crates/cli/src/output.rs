@@ -30,6 +30,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(text)
 }
 
+/// Says that a list goes on behind its page.
+pub(crate) fn print_more() -> Result<(), Failure> {
+    print("there are more: --limit shows up to 1,000")
+}
+
 /// Names and values, the values in one column.
 #[derive(Default)]
 pub(crate) struct Fields(Vec<(String, String)>);

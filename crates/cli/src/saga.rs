@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::account::WriteArgs;
 use crate::exit::{Ended, Exit, Failure};
-use crate::output::{Format, print, print_answer, print_json};
+use crate::output::{Format, print, print_answer, print_json, print_more};
 use crate::remote::{Remote, parse_duration};
 
 /// Define sagas, and run them
@@ -108,7 +108,7 @@ impl SagaArgs {
                             print(format_args!("{name}  version {version}, steps: {steps}, open runs: {runs}"))?;
                         }
                         if page.next.is_some() {
-                            print("there are more: --limit shows up to 1,000")?;
+                            print_more()?;
                         }
                     }
                 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::account::WriteArgs;
 use crate::exit::{Ended, Exit};
-use crate::output::{Fields, Format, grouped, print, print_answer, print_json};
+use crate::output::{Fields, Format, grouped, print, print_answer, print_json, print_more};
 use crate::remote::{Remote, parse_duration};
 
 /// Say who is told of which events, and look after what could not be delivered
@@ -162,7 +162,7 @@ async fn list(limit: u16, remote: &Remote, format: Format) -> Ended {
         Format::Human => {
             page.items.iter().try_for_each(|one| print_subscription(format, one))?;
             if page.next.is_some() {
-                print("there are more: --limit shows up to 1,000")?;
+                print_more()?;
             }
         }
     }

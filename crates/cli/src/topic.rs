@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::account::WriteArgs;
 use crate::exit::{Ended, Exit};
-use crate::output::{Fields, Format, grouped, print, print_answer, print_json};
+use crate::output::{Fields, Format, grouped, print, print_answer, print_json, print_more};
 use crate::remote::{Remote, parse_duration};
 
 /// How long a reader that follows waits at the server for the next event.
@@ -135,7 +135,7 @@ async fn list(limit: u16, remote: &Remote, format: Format) -> Ended {
         print(format_args!("{}\n{fields}", topic.name))?;
     }
     if page.next.is_some() {
-        print("there are more: --limit shows up to 1,000")?;
+        print_more()?;
     }
     Ok(Exit::Done)
 }

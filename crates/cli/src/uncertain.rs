@@ -7,7 +7,7 @@ use client::UncertainCall;
 use serde_json::Value;
 
 use crate::exit::{Ended, Exit};
-use crate::output::{Format, grouped, print, print_answer, print_json};
+use crate::output::{Format, grouped, print, print_answer, print_json, print_more};
 use crate::remote::Remote;
 
 /// List what nobody knows, or say what became of it
@@ -68,7 +68,7 @@ impl UncertainArgs {
                     Format::Human => {
                         page.items.iter().try_for_each(|call| print(describe(call)))?;
                         if page.next.is_some() {
-                            print("there are more: --limit shows up to 1,000")?;
+                            print_more()?;
                         }
                     }
                 }

@@ -7,7 +7,7 @@ use crate::call::Write;
 use crate::client::Client;
 use crate::ledger::Page;
 use crate::read::Read;
-use crate::transport::segment;
+use crate::transport::{and_cursor, segment};
 
 /// An event to publish, in the short form: the server gives it its id, its source and its time.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -259,8 +259,4 @@ impl Client {
 
 fn subscription_path(name: &str, below: &str) -> String {
     format!("/v1/subscriptions/{}{below}", segment(name))
-}
-
-fn and_cursor(cursor: Option<&str>) -> String {
-    cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::call::Write;
 use crate::client::Client;
 use crate::read::Read;
-use crate::transport::segment;
+use crate::transport::{and_cursor, segment};
 
 /// In which language a definition is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -228,8 +228,7 @@ impl Client {
 
     /// Reads the sagas by name, up to `limit` (1 to 1000) from where the page before ended.
     pub fn sagas(&self, limit: u16, cursor: Option<&str>) -> Read<'_, SagaPage<SagaSummary>> {
-        let cursor = cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default();
-        Read::new(self, format!("/v1/sagas?limit={limit}{cursor}"))
+        Read::new(self, format!("/v1/sagas?limit={limit}{}", and_cursor(cursor)))
     }
 
     /// Reads a definition: the newest, or that version.

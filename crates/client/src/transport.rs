@@ -174,6 +174,11 @@ pub(crate) fn segment(text: &str) -> String {
     }
 }
 
+/// What a query goes on with where a page is not the first.
+pub(crate) fn and_cursor(cursor: Option<&str>) -> String {
+    cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::call::Write;
 use crate::client::Client;
 use crate::read::Read;
-use crate::transport::segment;
+use crate::transport::{and_cursor, segment};
 
 /// A page of what is uncertain, oldest first.
 #[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
@@ -58,8 +58,7 @@ struct Decree<'a> {
 impl Client {
     /// Reads what is uncertain, oldest first, up to `limit` (1 to 1000) from where the page before ended.
     pub fn uncertain(&self, limit: u16, cursor: Option<&str>) -> Read<'_, UncertainPage> {
-        let cursor = cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default();
-        Read::new(self, format!("/v1/uncertain?limit={limit}{cursor}"))
+        Read::new(self, format!("/v1/uncertain?limit={limit}{}", and_cursor(cursor)))
     }
 
     /// Says what became of an uncertain call. `by` says so, and `note` says how they know; both are kept with the end.
