@@ -24,8 +24,11 @@ const START_POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Cluster {
     dir: PathBuf,
+    /// Where what it says is kept.
+    output: PathBuf,
     programs: Programs,
-    child: Child,
+    settings: Vec<String>,
+    child: Option<Child>,
 }
 
 impl Cluster {
@@ -35,31 +38,88 @@ impl Cluster {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] where PostgreSQL is not installed; else what the program said that failed.
     pub fn start(parent: &Path, settings: &[&str]) -> io::Result<Self> {
+        let cluster = Self::in_directory(parent, "postgres", settings)?;
+        let mut initdb = cluster.programs.command("initdb");
+        initdb.args(["-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-D"]).arg(cluster.data());
+        run(&mut initdb)?;
+        cluster.started()
+    }
+
+    /// Creates a standby of this one, in a new directory of that name under `parent`, and waits until it takes connections. It follows
+    /// this one as a stream, under its name.
+    ///
+    /// # Errors
+    /// What the program said that failed.
+    pub fn standby(&self, parent: &Path, name: &str, settings: &[&str]) -> io::Result<Self> {
+        let standby = Self::in_directory(parent, name, settings)?;
+        let mut copy = standby.programs.command("pg_basebackup");
+        let source = format!("host={} user={USER} application_name={name}", self.dir.display());
+        copy.args(["--checkpoint=fast", "--write-recovery-conf", "-d", &source, "-D"]).arg(standby.data());
+        run(&mut copy)?;
+        standby.started()
+    }
+
+    fn in_directory(parent: &Path, name: &str, settings: &[&str]) -> io::Result<Self> {
         let programs = Programs::find()?;
-        let dir = parent.join("postgres");
+        let dir = parent.join(name);
         std::fs::create_dir_all(&dir)?;
         if programs.as_postgres {
             run(Command::new("chown").arg("postgres").arg(&dir))?;
             open_the_way(parent)?;
         }
-        let mut initdb = programs.command("initdb");
-        initdb.args(["-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-D"]).arg(dir.join("data"));
-        run(&mut initdb)?;
-        let mut server = programs.command("postgres");
-        server.arg("-D").arg(dir.join("data")).arg("-k").arg(&dir).args(["-c", "listen_addresses="]);
-        for setting in settings {
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Ok(Self { dir, output: parent.join(format!("{name}.output")), programs, settings, child: None })
+    }
+
+    fn started(mut self) -> io::Result<Self> {
+        self.start_again()?;
+        Ok(self)
+    }
+
+    /// Starts the server that was stopped, with the same data, and waits until it takes connections.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn start_again(&mut self) -> io::Result<()> {
+        let mut server = self.programs.command("postgres");
+        server.arg("-D").arg(self.data()).arg("-k").arg(&self.dir).args(["-c", "listen_addresses="]);
+        for setting in &self.settings {
             server.args(["-c", setting]);
         }
-        let output = std::fs::File::create(parent.join("postgres.output"))?;
+        let output = std::fs::File::create(&self.output)?;
         server.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).current_dir("/");
-        let mut cluster = Self { child: server.spawn()?, dir, programs };
-        match cluster.wait_until_ready() {
-            Ok(()) => Ok(cluster),
-            Err(error) => {
-                let said = std::fs::read_to_string(parent.join("postgres.output")).unwrap_or_default();
-                Err(io::Error::other(format!("{error}: {}", said.trim())))
-            }
+        self.child = Some(server.spawn()?);
+        self.wait_until_ready().map_err(|error| {
+            let said = std::fs::read_to_string(&self.output).unwrap_or_default();
+            io::Error::other(format!("{error}: {}", said.trim()))
+        })
+    }
+
+    /// Stops the server at once, as a crash does: what is not in the write-ahead log is gone.
+    ///
+    /// # Errors
+    /// What `pg_ctl` said.
+    pub fn crash(&mut self) -> io::Result<()> {
+        let stopped = run(self.programs.command("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(self.data()));
+        if let Some(mut child) = self.child.take() {
+            // Where it could not be asked to stop, it ends with this signal.
+            let _ = child.kill();
+            child.wait()?;
         }
+        stopped
+    }
+
+    /// Makes a primary of a standby, and waits until it is one.
+    ///
+    /// # Errors
+    /// What `pg_ctl` said.
+    pub fn promote(&self) -> io::Result<()> {
+        run(self.programs.command("pg_ctl").args(["promote", "-w", "-D"]).arg(self.data()))
+    }
+
+    /// The directory of its data.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
     }
 
     /// The directory of its socket: the `host` to connect to.
@@ -76,7 +136,7 @@ impl Cluster {
             if status.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
                 return Ok(());
             }
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.child.as_mut().map_or(Ok(None), Child::try_wait)? {
                 return Err(io::Error::other(format!("postgres ended with {status}")));
             }
             if began.elapsed() > START_MAX {
@@ -89,11 +149,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let mut stop = self.programs.command("pg_ctl");
-        // Where it can not be asked to stop, it ends with the signal below.
-        let _ = run(stop.args(["stop", "-m", "immediate", "-D"]).arg(self.dir.join("data")));
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.child.is_some() {
+            // Where it can not be asked to stop, it ends with a signal.
+            let _ = self.crash();
+        }
     }
 }
 

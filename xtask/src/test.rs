@@ -81,6 +81,13 @@ const STEPS: &[Step] = &[
         environment: NONE,
     },
     Step {
+        name: "log-postgres",
+        quick: false,
+        action: Action::Rehearsed(&["test", "--package", "tertium-log-postgres", "--test", "postgres"]),
+        limit_minutes: 10,
+        environment: NONE,
+    },
+    Step {
         name: "doctests",
         quick: false,
         action: Action::Cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]),

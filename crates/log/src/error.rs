@@ -10,7 +10,7 @@ pub enum LogError {
     Corrupt {
         /// The file or table.
         file: String,
-        /// Where in it, in bytes.
+        /// Where in it: in bytes in a file, the index in a table.
         offset: u64,
         /// What was found.
         what: String,
@@ -35,6 +35,14 @@ pub enum LogError {
     Beyond {
         /// The next index the log will give.
         next: u64,
+    },
+    /// The storage has forgotten entries that were acknowledged, as a standby does that was promoted without them. Going on
+    /// would give two histories to one log: after this each call answers it.
+    WentBack {
+        /// What was acknowledged, and what is there instead.
+        what: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// The storage has no room at the moment; nothing was changed.
     Full,
@@ -70,6 +78,7 @@ impl fmt::Display for LogError {
             }
             Self::Trimmed { first } => write!(f, "these entries were trimmed; the log begins at index {first}"),
             Self::Beyond { next } => write!(f, "the log has no such entry yet; its next index is {next}"),
+            Self::WentBack { what, remedy } => write!(f, "the log went back in time: {what}. What to do: {remedy}"),
             Self::Full => f.write_str("the storage is full"),
             Self::Io { what, .. } => write!(f, "{what} failed"),
             Self::Fatal { what } => {

@@ -32,6 +32,20 @@ pub trait Log: Send {
     /// [`LogError::Corrupt`], [`LogError::Io`].
     fn read(&mut self, from: u64, max_bytes: usize) -> Result<Vec<Stored>, LogError>;
 
+    /// As [`Log::read`], but only entries that are known to be committed: what a follower may apply. Where a log is replicated
+    /// below this contract, an entry that can be read is not yet one that survives; only what was acknowledged is, and what stands
+    /// before a claim that was. `acknowledged` is an index that the caller was told of by the leader, 0 where it was told of
+    /// none. Empty where nothing more is known to be committed.
+    ///
+    /// By default what can be read is committed.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn read_committed(&mut self, from: u64, max_bytes: usize, acknowledged: u64) -> Result<Vec<Stored>, LogError> {
+        let _ = acknowledged;
+        self.read(from, max_bytes)
+    }
+
     /// The position of the newest entry, linearizable: each entry acknowledged before the call, by anyone, is at or
     /// before it. [`Position::START`] where there is none.
     ///
@@ -128,6 +142,12 @@ pub enum Rejected {
     Full,
     /// The log was sealed.
     Sealed,
+    /// The storage cannot be written to at the moment, and did not begin: it is not reached, read-only, or has not the
+    /// replicas that were promised.
+    Unavailable {
+        /// Why.
+        why: &'static str,
+    },
     /// The entry is too large.
     TooLarge {
         /// The largest the engine takes, in bytes.
@@ -173,6 +193,7 @@ impl fmt::Display for Rejected {
         match self {
             Self::Full => f.write_str("the storage is full"),
             Self::Sealed => f.write_str("the log is sealed"),
+            Self::Unavailable { why } => write!(f, "the storage takes no entries at the moment: {why}"),
             Self::TooLarge { max } => write!(f, "the entry is larger than {max} bytes"),
         }
     }

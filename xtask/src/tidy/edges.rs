@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("crates/log", &["crates/words"]),
     ("crates/disk", &[]),
     ("crates/log-file", &["crates/words", "crates/log", "crates/disk"]),
+    ("crates/log-postgres", &["crates/words", "crates/log"]),
     ("crates/archive", &["crates/words", "crates/machine", "crates/disk"]),
     ("crates/machine", &["crates/words"]),
     ("crates/outbox", &["crates/words", "crates/wire", "crates/machine", "crates/cell", "crates/call", "crates/saga"]),
@@ -90,6 +91,10 @@ const IN_TESTS: &[(&str, &str)] = &[
     ("crates/cell", "crates/log-file"),
     ("crates/outbox", "crates/log-file"),
     ("crates/inbox-sql", "own-postgres"),
+    ("crates/log-postgres", "own-postgres"),
+    // Both chain the same digests.
+    ("crates/log-postgres", "crates/log-file"),
+    ("crates/log-postgres", "crates/disk"),
     // Itself, so that its tests have all its features.
     ("crates/inbox-sql", "crates/inbox-sql"),
 ];
