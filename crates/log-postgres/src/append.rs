@@ -21,7 +21,8 @@ const TRIES_MAX: u32 = 5;
 
 const UNREACHABLE: &str = "the database is not reached, or is not the one it should be";
 const LOST_MEANWHILE: &str = "the database was lost while it said why it had not taken an entry";
-const NO_QUORUM: &str = "the database waits for no standby (synchronous_standby_names is empty), and a quorum is promised";
+const NO_QUORUM: &str =
+    "the database waits for no standby (synchronous_standby_names is empty), and a quorum is promised";
 const UNSTEADY: &str = "the log moved while it was looked at";
 const NO_PARTITION: &str = "the partition for the next entry could not be made";
 
@@ -71,8 +72,7 @@ impl LogPostgres {
         let deadline = self.read_deadline();
         self.look(deadline, true).await?;
         while !self.tail.is_sealed {
-            let (position, append_deadline) =
-                (self.tail.position, Instant::now() + self.connector.options.append_wait);
+            let (position, append_deadline) = (self.tail.position, Instant::now() + self.connector.options.append_wait);
             let last = match self.try_append(position, position.epoch, KIND_SEAL, &[], append_deadline).await {
                 Tried::Done => break,
                 Tried::NotDone(Rejected::Full) => return Err(LogError::Full),
@@ -177,9 +177,9 @@ impl LogPostgres {
     }
 
     async fn on_error(&mut self, row: &NewRow<'_>, error: &Error, deadline: Instant) -> Tried {
-        let verdict = error.as_db_error().map_or(Verdict::Unknown, |database| {
-            judge(database.parsed_severity(), database.code().code())
-        });
+        let verdict = error
+            .as_db_error()
+            .map_or(Verdict::Unknown, |database| judge(database.parsed_severity(), database.code().code()));
         match verdict {
             Verdict::Full => {
                 self.be_full();

@@ -151,8 +151,15 @@ impl Connector {
         }
         let cell: &str = get(&row, 1)?;
         if cell != self.options.cell.as_str() {
-            let what = format!("its log in the schema {} is of the cell {cell}, not {}", self.options.schema, self.options.cell);
-            return Err(foreign(&self.settings, what, "name the right database, or give each cell a schema of its own"));
+            let what = format!(
+                "its log in the schema {} is of the cell {cell}, not {}",
+                self.options.schema, self.options.cell
+            );
+            return Err(foreign(
+                &self.settings,
+                what,
+                "name the right database, or give each cell a schema of its own",
+            ));
         }
         let log_id = get::<i64>(&row, 2)?.cast_unsigned();
         if self.options.expected_log_id.is_some_and(|expected| expected != log_id) {
@@ -164,7 +171,8 @@ impl Connector {
 
     fn other_log(&self, found: u64) -> LogError {
         let expected = self.options.expected_log_id.or(self.whose.get().map(|whose| whose.log_id)).unwrap_or(0);
-        let what = format!("its log is {found:016x}, and what is known here is of the log {expected:016x} of the same name");
+        let what =
+            format!("its log is {found:016x}, and what is known here is of the log {expected:016x} of the same name");
         foreign(&self.settings, what, "name the right database; two deployments of one cell's name each need their own")
     }
 
@@ -218,9 +226,15 @@ mod tests {
 
     #[test]
     fn rests_grow_and_are_bounded() {
-        for (attempt, part, expected_ms) in
-            [(0, 1.0, 20), (0, 0.5, 10), (1, 1.0, 40), (5, 1.0, 640), (6, 1.0, 1000), (4_000_000, 1.0, 1000), (9, 0.0, 0)]
-        {
+        for (attempt, part, expected_ms) in [
+            (0, 1.0, 20),
+            (0, 0.5, 10),
+            (1, 1.0, 40),
+            (5, 1.0, 640),
+            (6, 1.0, 1000),
+            (4_000_000, 1.0, 1000),
+            (9, 0.0, 0),
+        ] {
             assert_eq!(backoff(attempt, part), Duration::from_millis(expected_ms), "{attempt} {part}");
         }
     }

@@ -87,13 +87,17 @@ impl Link {
         let (version, is_standby): (i32, bool) = (get(&row, 0)?, get(&row, 1)?);
         let (syncs, whole_pages): (bool, bool) = (get(&row, 2)?, get(&row, 3)?);
         if version < VERSION_MIN {
-            return Err(foreign(settings, format!("it is PostgreSQL {}", version / 10_000), "use PostgreSQL 14 or later"));
+            return Err(foreign(
+                settings,
+                format!("it is PostgreSQL {}", version / 10_000),
+                "use PostgreSQL 14 or later",
+            ));
         }
         if is_standby {
             let source = io::Error::other("it is a standby; what a standby shows is not the log");
             return Err(LogError::io(format!("using {settings}"), source));
         }
-        if !session.takes_unsafe_server && !(syncs && whole_pages) {
+        if !(session.takes_unsafe_server || syncs && whole_pages) {
             let which = if syncs { "full_page_writes" } else { "fsync" };
             let remedy = "set it to on in postgresql.conf and restart the server: without it a power cut loses what was acknowledged";
             return Err(foreign(settings, format!("its setting {which} is off"), remedy));
@@ -139,8 +143,12 @@ fn remedy(error: &Error) -> Option<&'static str> {
             "28P01" => Some("put the role's password into PGPASSWORD or the password file"),
             "28000" => Some("let this role connect from here: see the server's pg_hba.conf, and sslmode"),
             "3D000" => Some("create the database, or name the right one in the URL"),
-            "42501" => Some("let this role own the schema of the log, or create it: GRANT CREATE ON DATABASE, or ALTER SCHEMA ... OWNER TO"),
-            "42P01" | "42703" | "3F000" => Some("the log's tables were changed by hand: bring them back, from a backup if need be"),
+            "42501" => Some(
+                "let this role own the schema of the log, or create it: GRANT CREATE ON DATABASE, or ALTER SCHEMA ... OWNER TO",
+            ),
+            "42P01" | "42703" | "3F000" => {
+                Some("the log's tables were changed by hand: bring them back, from a backup if need be")
+            }
             _ => None,
         };
     }

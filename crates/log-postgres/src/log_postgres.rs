@@ -215,8 +215,7 @@ impl LogPostgres {
             let link = self.reader().await?;
             let cell: [(&(dyn ToSql + Sync), Type); 1] = [(&cell, Type::TEXT)];
             let asked = link.link.client.query_typed(&connector.sql.first, &cell).await;
-            let rows =
-                asked.map_err(|error| explain(&connector.settings, "looking where the log begins in", error))?;
+            let rows = asked.map_err(|error| explain(&connector.settings, "looking where the log begins in", error))?;
             rows.first().map_or(Ok(0), |row| get::<i64>(row, 0)).map(i64::cast_unsigned)
         })
         .await?;
@@ -226,11 +225,7 @@ impl LogPostgres {
 }
 
 /// That the log still has what was acknowledged. What was trimmed since cannot be compared.
-async fn verify(
-    connector: &Connector,
-    link: &LogLink,
-    acknowledged: Option<(Position, u64)>,
-) -> Result<(), LogError> {
+async fn verify(connector: &Connector, link: &LogLink, acknowledged: Option<(Position, u64)>) -> Result<(), LogError> {
     let Some((position, digest)) = acknowledged.filter(|(position, _)| position.index > 0) else { return Ok(()) };
     let failed = |error| explain(&connector.settings, "verifying the log in", error);
     let cell = connector.options.cell.as_str();

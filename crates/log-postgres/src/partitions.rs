@@ -53,7 +53,10 @@ impl Bounds {
 enum Piece {
     Make(u64),
     /// Take it out; it may have been begun by someone who did not end it.
-    Detach { number: u64, is_half_done: bool },
+    Detach {
+        number: u64,
+        is_half_done: bool,
+    },
     /// Drop what was taken out.
     Drop(u64),
 }

@@ -134,7 +134,10 @@ fn chained(rows: Vec<Read>, from: u64) -> Result<Vec<Stored>, (u64, String)> {
         }
         let expected = chain(row.digest_before, *position, entry);
         if expected != *digest {
-            return Err((index, format!("entry {index} has the digest {digest:016x}, and its bytes have {expected:016x}")));
+            return Err((
+                index,
+                format!("entry {index} has the digest {digest:016x}, and its bytes have {expected:016x}"),
+            ));
         }
         before = Some((position.epoch, *digest));
         all.push(row.stored);

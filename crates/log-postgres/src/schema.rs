@@ -94,7 +94,9 @@ impl Sql {
                  ) sized WHERE upto_bytes <= $3 OR index = $2 ORDER BY index"
             ),
             first: format!("SELECT index FROM {entries} WHERE cell = $1 ORDER BY index LIMIT 1"),
-            row_at: format!("SELECT epoch, digest FROM {entries} WHERE cell = $1 AND index = $2 AND kind <> {KIND_SEAL}"),
+            row_at: format!(
+                "SELECT epoch, digest FROM {entries} WHERE cell = $1 AND index = $2 AND kind <> {KIND_SEAL}"
+            ),
             whose: format!("SELECT version, cell, log_id, partition_entries FROM {schema}.log"),
             partitions: format!(
                 "SELECT c.relname, i.inhrelid IS NOT NULL, coalesce(i.inhdetachpending, false) FROM pg_class c \

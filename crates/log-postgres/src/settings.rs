@@ -128,7 +128,8 @@ impl Settings {
     }
 }
 
-const EXPECTED: &str = "postgres://USER@HOST[:PORT]/DATABASE, where HOST may be a percent-encoded directory with a socket";
+const EXPECTED: &str =
+    "postgres://USER@HOST[:PORT]/DATABASE, where HOST may be a percent-encoded directory with a socket";
 
 impl TlsMode {
     fn parse(text: &str) -> Result<Self, SettingsError> {
@@ -164,8 +165,7 @@ impl OwnParameters {
             return Err(SettingsError::Url(EXPECTED.to_owned()));
         }
         let (base, parameters) = url.split_once('?').unwrap_or((url, ""));
-        let mut own =
-            Self { rest: base.to_owned(), ssl_mode: None, root_certificates: None, password_file: None };
+        let mut own = Self { rest: base.to_owned(), ssl_mode: None, root_certificates: None, password_file: None };
         let mut separator = '?';
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -347,7 +347,11 @@ mod tests {
             ("postgres://a@x,localhost/bank", VerifyFull, "the database bank at x:5432, localhost:5432 (as a)"),
             ("postgres://a@x/bank?sslmode=require", Require, "the database bank at x:5432 (as a)"),
             ("postgres://a@x/bank?sslmode=disable&connect_timeout=3", Disable, "the database bank at x:5432 (as a)"),
-            ("postgres://a@localhost/bank?sslmode=verify-full", VerifyFull, "the database bank at localhost:5432 (as a)"),
+            (
+                "postgres://a@localhost/bank?sslmode=verify-full",
+                VerifyFull,
+                "the database bank at localhost:5432 (as a)",
+            ),
         ] {
             let settings = parse(url).expect(url);
             assert_eq!((settings.tls_mode(), settings.to_string().as_str()), (mode, shown), "{url}");

@@ -24,13 +24,8 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// Of an empty log.
-    pub(crate) const START: Self = Self {
-        position: Position::START,
-        digest: CHAIN_START,
-        is_sealed: false,
-        committed_upto: 0,
-        has_quorum: false,
-    };
+    pub(crate) const START: Self =
+        Self { position: Position::START, digest: CHAIN_START, is_sealed: false, committed_upto: 0, has_quorum: false };
 
     /// From the newest two rows, newest first; `None` where there are none.
     pub(crate) fn of(rows: &[Row]) -> Result<Option<Self>, LogError> {
@@ -39,7 +34,8 @@ impl Tail {
         let Some(row) = rows.get(usize::from(is_sealed)) else { return Ok(None) };
         debug_assert!(get::<i16>(row, 2)? != KIND_SEAL, "behind a seal nothing follows");
         let is_start = get::<i16>(row, 2)? == KIND_START;
-        let position = Position { epoch: get::<i64>(row, 1)?.cast_unsigned(), index: get::<i64>(row, 0)?.cast_unsigned() };
+        let position =
+            Position { epoch: get::<i64>(row, 1)?.cast_unsigned(), index: get::<i64>(row, 0)?.cast_unsigned() };
         Ok(Some(Self {
             position: if is_start { Position::START } else { position },
             digest: get::<i64>(row, 3)?.cast_unsigned(),

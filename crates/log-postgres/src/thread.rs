@@ -31,7 +31,6 @@ impl Thread {
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.handle.block_on(future)
     }
-
 }
 
 impl Drop for Thread {

@@ -23,7 +23,8 @@ pub(crate) enum Verdict {
 const FULL: Verdict = Verdict::Full;
 const RESOURCES: Verdict = Verdict::NotDone("the database is out of memory, connections or another resource");
 const READ_ONLY: Verdict = Verdict::NotDone("the database is read-only");
-const WAITED: Verdict = Verdict::NotDone("another transaction on the same entry was waited for too long, or was in the way");
+const WAITED: Verdict =
+    Verdict::NotDone("another transaction on the same entry was waited for too long, or was in the way");
 const NO_RIGHT: Verdict = Verdict::NotDone("the role may not insert into the table of entries");
 const NO_TABLE: Verdict = Verdict::NotDone("the log's tables are not as they were");
 

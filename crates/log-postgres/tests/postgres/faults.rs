@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use words::Position;
 
 /// What a caller does that has one writer: what nobody knows it looks for, and appends the same again where it is not there.
-pub struct Settling {
-    pub log: Box<dyn Log>,
+pub(crate) struct Settling {
+    pub(crate) log: Box<dyn Log>,
     /// Runs before each call.
-    pub disturb: Box<dyn FnMut() + Send>,
-    pub unknown: Arc<AtomicI64>,
+    pub(crate) disturb: Box<dyn FnMut() + Send>,
+    pub(crate) unknown: Arc<AtomicI64>,
 }
 
 /// More than any run of faults in these tests leaves unknown one behind the other.
@@ -88,7 +88,7 @@ impl Log for Settling {
 }
 
 /// A relay between a socket of its own and a server's.
-pub struct Relay {
+pub(crate) struct Relay {
     dir: tempfile::TempDir,
     target: Arc<Mutex<PathBuf>>,
     live: Arc<Mutex<Vec<UnixStream>>>,
@@ -96,7 +96,7 @@ pub struct Relay {
 
 impl Relay {
     /// To that server; each connection is cut after as many bytes, of both directions together, as `budget` says.
-    pub fn start(socket: &Path, budget: impl Fn(&mut Rng) -> i64 + Send + 'static, seed: u64) -> Self {
+    pub(crate) fn start(socket: &Path, budget: impl Fn(&mut Rng) -> i64 + Send + 'static, seed: u64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let listener = UnixListener::bind(dir.path().join(".s.PGSQL.5432")).expect("a socket of our own");
         let (target, live) = (Arc::new(Mutex::new(socket.to_owned())), Arc::new(Mutex::new(Vec::new())));
@@ -120,12 +120,12 @@ impl Relay {
         Self { dir, target, live }
     }
 
-    pub fn socket(&self) -> &Path {
+    pub(crate) fn socket(&self) -> &Path {
         self.dir.path()
     }
 
     /// Turns to another server, and cuts what goes to this one.
-    pub fn turn(&self, socket: &Path) {
+    pub(crate) fn turn(&self, socket: &Path) {
         *self.target.lock().expect("nobody panics with it") = socket.to_owned();
         for stream in self.live.lock().expect("nobody panics with it").drain(..) {
             // It may be closed already.

@@ -5,11 +5,11 @@ use crate::server::{Server, Sql, new_schema, options, settings};
 use fastrand::Rng;
 use log::Log;
 use log::conformance::{Harness, conformance};
-use tertium_log_postgres::{LogPostgres, Settings};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use tertium_log_postgres::{LogPostgres, Settings};
 
 /// A log in a schema of its own, opened again after its process died.
 struct Plain {
@@ -27,7 +27,7 @@ impl Harness for Plain {
     }
 }
 
-pub fn plain(server: &mut Server) {
+pub(crate) fn plain(server: &mut Server) {
     conformance(|| Box::new(Plain { settings: server.settings(), schema: new_schema() }));
 }
 
@@ -61,7 +61,7 @@ impl Harness for Disturbed {
     }
 }
 
-pub fn with_sessions_terminated(server: &mut Server) {
+pub(crate) fn with_sessions_terminated(server: &mut Server) {
     conformance(|| {
         Box::new(Disturbed {
             settings: server.settings(),
@@ -74,9 +74,12 @@ pub fn with_sessions_terminated(server: &mut Server) {
     });
 }
 
-pub fn through_a_relay_that_cuts(server: &mut Server) {
+pub(crate) fn through_a_relay_that_cuts(server: &mut Server) {
     // Some are cut while they are set up, some after many appends. None is endless, or nothing would be cut in short cases.
-    let budget = |rng: &mut Rng| rng.i64(500..=1 << rng.u32(9..=21));
+    let budget = |rng: &mut Rng| {
+        let bytes_max = 1 << rng.u32(9..=21);
+        rng.i64(500..=bytes_max)
+    };
     let relay = Relay::start(server.cluster.socket(), budget, 1);
     let unknown: Arc<AtomicI64> = Arc::default();
     conformance(|| {
@@ -114,7 +117,7 @@ impl Harness for Crashing {
     }
 }
 
-pub fn with_crashes(_: &mut Server) {
+pub(crate) fn with_crashes(_: &mut Server) {
     // One that nobody else uses.
     let server = Rc::new(RefCell::new(Server::start().expect("a server")));
     conformance(|| Box::new(Crashing { server: Rc::clone(&server), schema: new_schema() }));

@@ -5,6 +5,7 @@
 
 mod faults;
 mod kit;
+mod quorum;
 mod server;
 mod surroundings;
 mod upkeep;
@@ -31,6 +32,10 @@ const TESTS: &[(&str, Test)] = &[
     ("a_wrong_password_is_a_clear_error", surroundings::password),
     ("read_only_for_a_while", surroundings::read_only),
     ("damage_is_found", surroundings::damage),
+    ("a_cancelled_wait_for_a_standby_is_unknown", quorum::cancelled_waits),
+    ("a_standby_that_is_away", quorum::absent_standby),
+    ("a_server_that_waits_for_nobody_gives_no_quorum", quorum::no_standby_is_named),
+    ("a_standby_promoted_without_all_of_the_log", quorum::promoted_without_all),
 ];
 
 fn main() -> ExitCode {
@@ -39,7 +44,8 @@ fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
-    let wanted = std::env::args().nth(1).filter(|argument| !argument.starts_with('-'));
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
     let mut server = match Server::start() {
         Ok(server) => server,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -53,7 +59,7 @@ fn main() -> ExitCode {
         }
     };
     let (mut passed, mut failed) = (0, 0);
-    for (name, test) in TESTS.iter().filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| name.contains(wanted))) {
+    for (name, test) in TESTS.iter().filter(|(name, _)| is_wanted(name)) {
         let began = std::time::Instant::now();
         let is_ok = catch_unwind(AssertUnwindSafe(|| test(&mut server))).is_ok();
         println!("test {name} ... {} ({} ms)", if is_ok { "ok" } else { "FAILED" }, began.elapsed().as_millis());

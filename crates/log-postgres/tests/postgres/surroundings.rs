@@ -3,9 +3,9 @@
 use crate::server::{Server, new_schema, options, settings_of, wait_until};
 use log::conformance::{done, read_all};
 use log::{Append, Durability, Log, LogError, Rejected};
-use tertium_log_postgres::{Environment, LogOptions, LogPostgres, Settings};
 use std::error::Error;
 use std::time::Duration;
+use tertium_log_postgres::{Environment, LogOptions, LogPostgres, Settings};
 use words::{CellName, Position};
 
 /// An error with its sources, as a program shows it at its end.
@@ -28,13 +28,15 @@ fn refused(settings: Settings, options: LogOptions, expected: &str) {
     }
 }
 
-pub fn table(server: &mut Server) {
+pub(crate) fn table(server: &mut Server) {
     let (schema, sql, socket) = (new_schema(), server.sql(), server.cluster.socket().to_owned());
     let usual = || server.settings();
     let with = |user: &str, database: &str| settings_of(&socket, user, database, &Environment::default());
     done(server.open(&schema).append(Position::START, 1, b"one"));
     sql.run("CREATE ROLE stranger LOGIN; CREATE ROLE reader LOGIN");
-    sql.run(&format!("GRANT USAGE ON SCHEMA {schema} TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO reader"));
+    sql.run(&format!(
+        "GRANT USAGE ON SCHEMA {schema} TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO reader"
+    ));
 
     let other_cell = LogOptions { cell: CellName::new("other").expect("a name"), ..options(&schema) };
     refused(usual(), other_cell, &format!("its log in the schema {schema} is of the cell main, not other"));
@@ -42,16 +44,36 @@ pub fn table(server: &mut Server) {
     refused(usual(), other_log, "its log is 0000000000001234, and what is known here is of the log 0000000000000007");
     let unprepared = LogOptions { prepares: false, ..options("nowhere") };
     refused(usual(), unprepared, "it has no log in the schema nowhere. What to do: prepare it");
-    refused(with("tertium", "nowhere"), options(&schema), "3D000: database \"nowhere\" does not exist. What to do: create");
-    refused(with("nobody", "postgres"), options(&schema), "28000: role \"nobody\" does not exist. What to do: let this role");
-    refused(with("stranger", "postgres"), options("fresh"), "42501: permission denied for database postgres. What to do: let");
+    refused(
+        with("tertium", "nowhere"),
+        options(&schema),
+        "3D000: database \"nowhere\" does not exist. What to do: create",
+    );
+    refused(
+        with("nobody", "postgres"),
+        options(&schema),
+        "28000: role \"nobody\" does not exist. What to do: let this role",
+    );
+    refused(
+        with("stranger", "postgres"),
+        options("fresh"),
+        "42501: permission denied for database postgres. What to do: let",
+    );
     refused(with("stranger", "postgres"), options(&schema), "42501: permission denied for");
     let quorum = LogOptions { durability: Durability::Quorum, ..options(&schema) };
-    refused(usual(), quorum, "synchronous_standby_names is empty, and durability by a quorum was asked for. What to do: name");
+    refused(
+        usual(),
+        quorum,
+        "synchronous_standby_names is empty, and durability by a quorum was asked for. What to do: name",
+    );
     let careful = LogOptions { takes_unsafe_server: false, ..options(&schema) };
     refused(usual(), careful, "its setting fsync is off. What to do: set it to on");
     let ahead = LogOptions { acknowledged: Some((Position { epoch: 1, index: 2 }, 9)), ..options(&schema) };
-    refused(usual(), ahead, "the log went back in time: entry 1:2 was acknowledged with digest 0000000000000009, and the database has none");
+    refused(
+        usual(),
+        ahead,
+        "the log went back in time: entry 1:2 was acknowledged with digest 0000000000000009, and the database has none",
+    );
     let forked = LogOptions { acknowledged: Some((Position { epoch: 1, index: 1 }, 9)), ..options(&schema) };
     refused(usual(), forked, "with digest 0000000000000009, and the database has an entry of epoch 1 with digest");
     let away = settings_of(server.dir.path(), "tertium", "postgres", &Environment::default());
@@ -62,7 +84,10 @@ pub fn table(server: &mut Server) {
     assert_eq!(read_all(&mut reader).len(), 1);
     let tail = reader.tail().expect("tail");
     let append = reader.append(tail, 1, b"two");
-    assert!(matches!(append, Append::Rejected(Rejected::Unavailable { why }) if why.contains("may not insert")), "{append:?}");
+    assert!(
+        matches!(append, Append::Rejected(Rejected::Unavailable { why }) if why.contains("may not insert")),
+        "{append:?}"
+    );
 
     sql.run(&format!("UPDATE {schema}.log SET version = 2"));
     refused(usual(), options(&schema), "its tables have version 2, and this program knows version 1. What to do: use");
@@ -71,7 +96,7 @@ pub fn table(server: &mut Server) {
     assert_eq!(sql.column("SELECT nspname FROM pg_namespace WHERE nspname IN ('fresh', 'nowhere')"), [""; 0]);
 }
 
-pub fn password(server: &mut Server) {
+pub(crate) fn password(server: &mut Server) {
     let (schema, sql, socket) = (new_schema(), server.sql(), server.cluster.socket().to_owned());
     done(server.open(&schema).append(Position::START, 1, b"one"));
     sql.run("CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'secret'");
@@ -85,12 +110,16 @@ pub fn password(server: &mut Server) {
     };
     wait_until("the rules to be read", || LogPostgres::open(with(None), options(&schema)).is_err());
     refused(with(None), options(&schema), "password missing. What to do: put the role's password into PGPASSWORD");
-    refused(with(Some("wrong")), options(&schema), "28P01: password authentication failed for user \"guarded\". What to do: put");
+    refused(
+        with(Some("wrong")),
+        options(&schema),
+        "28P01: password authentication failed for user \"guarded\". What to do: put",
+    );
     let mut log = LogPostgres::open(with(Some("secret")), options(&schema)).expect("the right password");
     assert_eq!(read_all(&mut log).len(), 1);
 }
 
-pub fn read_only(server: &mut Server) {
+pub(crate) fn read_only(server: &mut Server) {
     let (schema, sql, socket) = (new_schema(), server.sql(), server.cluster.socket().to_owned());
     let mut log = server.open(&schema);
     let tail = done(log.append(Position::START, 1, b"one"));
@@ -122,7 +151,7 @@ pub fn read_only(server: &mut Server) {
     assert_eq!(read_all(&mut log).len() as u64, tail.index);
 }
 
-pub fn damage(server: &mut Server) {
+pub(crate) fn damage(server: &mut Server) {
     let sql = server.sql();
     for (damage, expected) in [
         ("UPDATE {}.entries SET entry = 'other' WHERE index = 2", "corrupt at offset 2: entry 2 has the digest"),

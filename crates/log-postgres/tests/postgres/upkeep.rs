@@ -23,7 +23,7 @@ fn run(upkeep: &dyn Upkeep) -> usize {
     (0..).take_while(|_| upkeep.run_once().expect("no fault") == Kept::Worked).count()
 }
 
-pub fn partitions_come_and_go(server: &mut Server) {
+pub(crate) fn partitions_come_and_go(server: &mut Server) {
     let (schema, sql) = (new_schema(), server.sql());
     let mut log = server.open(&schema);
     let upkeep = log.upkeep().expect("there is some");
@@ -52,7 +52,9 @@ pub fn partitions_come_and_go(server: &mut Server) {
     log.trim(u64::MAX).expect("trim");
     run(upkeep.as_ref());
     assert_eq!(partitions(&sql, &schema), ["4", "5", "6"], "the newest entry's stays");
-    let left = format!("SELECT relname FROM pg_class WHERE relname ~ '^entries_[0-3]$' AND relnamespace = '{schema}'::regnamespace");
+    let left = format!(
+        "SELECT relname FROM pg_class WHERE relname ~ '^entries_[0-3]$' AND relnamespace = '{schema}'::regnamespace"
+    );
     assert_eq!(sql.column(&left), [""; 0]);
     assert!(matches!(other.read(128, 1), Err(LogError::Trimmed { first: 256 })));
     fill(&mut log, 5);

@@ -3,9 +3,9 @@
 use crate::server::{Server, Sql, new_schema, options, wait_until};
 use log::conformance::{done, read_all};
 use log::{Append, Log, Rejected};
-use tertium_log_postgres::LogPostgres;
 use std::process::Command;
 use std::time::Duration;
+use tertium_log_postgres::LogPostgres;
 use tokio_postgres::types::{ToSql, Type};
 use words::Position;
 
@@ -31,7 +31,7 @@ fn epochs(log: &mut LogPostgres) -> Vec<u64> {
     read_all(log).iter().map(|stored| stored.position.epoch).collect()
 }
 
-pub fn second_claimant_and_zombie(server: &mut Server) {
+pub(crate) fn second_claimant_and_zombie(server: &mut Server) {
     let schema = new_schema();
     let (mut first, mut second) = (server.open(&schema), server.open(&schema));
     let tail = fill(&mut first, 1, 3);
@@ -72,7 +72,7 @@ fn is_gone(sql: &Sql, pid: &str) -> bool {
     sql.column(&format!("SELECT pid FROM pg_stat_activity WHERE pid = {pid}")).is_empty()
 }
 
-pub fn paused_zombie(server: &mut Server) {
+pub(crate) fn paused_zombie(server: &mut Server) {
     let (schema, sql) = (new_schema(), server.sql());
     let mut options = options(&schema);
     options.append_wait = Duration::from_millis(500);
@@ -108,7 +108,7 @@ impl Raw<'_> {
         let client = &self.sql.client;
         self.sql.runtime.block_on(async {
             let mut tasks = Vec::new();
-            for (index, epoch, epoch_before, digest_before, digest) in rows.iter().copied() {
+            for &(index, epoch, epoch_before, digest_before, digest) in rows {
                 let append = &self.append;
                 tasks.push(Box::pin(async move {
                     let parameters: [(&(dyn ToSql + Sync), Type); 10] = [
@@ -140,16 +140,18 @@ impl Raw<'_> {
     }
 }
 
-pub fn pipelined_zombies_and_gaps(server: &mut Server) {
+pub(crate) fn pipelined_zombies_and_gaps(server: &mut Server) {
     let (schema, sql) = (new_schema(), server.sql());
     let mut leader = server.open(&schema);
     let tail = fill(&mut leader, 1, 3);
     let seen = "SELECT query FROM pg_stat_activity WHERE application_name = 'tertium' AND query LIKE";
     let append = sql.column(&format!("{seen} 'INSERT INTO {schema}.entries%'")).remove(0);
-    let digest: i64 = sql.column(&format!("SELECT digest FROM {schema}.entries WHERE index = 3"))[0].parse().expect("digits");
+    let digest: i64 =
+        sql.column(&format!("SELECT digest FROM {schema}.entries WHERE index = 3"))[0].parse().expect("digits");
     let raw = Raw { sql: &sql, append };
     assert_eq!(done(leader.append(tail, 2, b"claim")), at(2, 4));
-    let claim: i64 = sql.column(&format!("SELECT digest FROM {schema}.entries WHERE index = 4"))[0].parse().expect("digits");
+    let claim: i64 =
+        sql.column(&format!("SELECT digest FROM {schema}.entries WHERE index = 4"))[0].parse().expect("digits");
     for (rows, why) in [
         (vec![(4, 1, 1, digest, 11), (5, 1, 1, 11, 12), (6, 1, 1, 12, 13)], "a zombie's pipeline, behind the claim"),
         (vec![(5, 1, 2, claim, 11)], "the right predecessor, a lower epoch"),
@@ -169,7 +171,7 @@ pub fn pipelined_zombies_and_gaps(server: &mut Server) {
     assert_eq!(raw.pipelined(&[(7, 2, 2, 12, 13), (8, 2, 2, 13, 14)]), [0, 0]);
 }
 
-pub fn seal_against_appends(server: &mut Server) {
+pub(crate) fn seal_against_appends(server: &mut Server) {
     let schema = new_schema();
     let (mut writer, mut mover) = (server.open(&schema), server.open(&schema));
     let mut tail = fill(&mut writer, 1, 70);
@@ -187,7 +189,7 @@ pub fn seal_against_appends(server: &mut Server) {
     assert_eq!(read_all(&mut mover).len() as u64, tail.index);
 }
 
-pub fn followers(server: &mut Server) {
+pub(crate) fn followers(server: &mut Server) {
     let schema = new_schema();
     let (mut leader, mut follower) = (server.open(&schema), server.open(&schema));
     let read = |follower: &mut LogPostgres, from, hint| -> Vec<u64> {
