@@ -218,7 +218,8 @@ impl LogPostgres {
             let rows = asked.map_err(|error| explain(&connector.settings, "looking where the log begins in", error))?;
             rows.first().map_or(Ok(0), |row| get::<i64>(row, 0)).map(i64::cast_unsigned)
         })
-        .await?;
+        .await
+        .inspect_err(|_| self.reader = None)?;
         self.bounds.first.fetch_max(first.max(1), Ordering::Relaxed);
         Ok(())
     }

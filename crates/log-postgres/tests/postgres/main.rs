@@ -8,6 +8,7 @@ mod kit;
 mod quorum;
 mod server;
 mod surroundings;
+mod tls;
 mod upkeep;
 mod writers;
 
@@ -30,6 +31,7 @@ const TESTS: &[(&str, Test)] = &[
     ("followers_read_what_is_committed", writers::followers),
     ("wrong_surroundings_are_clear_errors", surroundings::table),
     ("a_wrong_password_is_a_clear_error", surroundings::password),
+    ("what_tls_takes_and_refuses", tls::modes),
     ("read_only_for_a_while", surroundings::read_only),
     ("damage_is_found", surroundings::damage),
     ("a_cancelled_wait_for_a_standby_is_unknown", quorum::cancelled_waits),
