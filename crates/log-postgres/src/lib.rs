@@ -47,6 +47,7 @@
 
 mod append;
 mod chain;
+mod checkpoints;
 mod connector;
 mod link;
 mod log_postgres;
@@ -59,6 +60,7 @@ mod thread;
 mod tls;
 mod verdict;
 
+pub use checkpoints::CheckpointTable;
 pub use connector::LogOptions;
 pub use log_postgres::{LogPostgres, prepare};
 pub use settings::{Environment, Settings, SettingsError, TlsMode};

@@ -106,6 +106,11 @@ impl Sql {
         }
     }
 
+    /// A table of the schema.
+    pub(crate) fn other_table(&self, name: &str) -> String {
+        format!("{}.{name}", self.schema)
+    }
+
     /// Whether the table `log` is there.
     pub(crate) fn is_there(&self) -> String {
         format!(
@@ -148,6 +153,24 @@ impl Sql {
                  PRIMARY KEY (cell, index)
              ) PARTITION BY RANGE (index);
              ALTER TABLE {schema}.entries ALTER COLUMN entry SET STORAGE EXTERNAL;
+             CREATE TABLE {schema}.checkpoints (
+                 cell text NOT NULL,
+                 index bigint NOT NULL,
+                 epoch bigint NOT NULL,
+                 digest bigint NOT NULL,
+                 bytes bigint NOT NULL,
+                 checksum bigint NOT NULL,
+                 kept_at timestamptz NOT NULL DEFAULT now(),
+                 PRIMARY KEY (cell, index)
+             );
+             CREATE TABLE {schema}.checkpoint_chunks (
+                 cell text NOT NULL,
+                 index bigint NOT NULL,
+                 number bigint NOT NULL,
+                 chunk bytea NOT NULL,
+                 PRIMARY KEY (cell, index, number)
+             );
+             ALTER TABLE {schema}.checkpoint_chunks ALTER COLUMN chunk SET STORAGE EXTERNAL;
              {partitions}
              INSERT INTO {schema}.entries VALUES ('{cell}', 0, 0, {KIND_START}, {start}, {start}, 0, '');",
             log_id = log_id.cast_signed(),

@@ -8,9 +8,11 @@ use std::fmt;
 use std::time::Duration;
 use words::Position;
 
+mod checkpoints;
 pub mod conformance;
 mod error;
 
+pub use checkpoints::{Checkpoint, Checkpoints};
 pub use error::LogError;
 
 /// The largest entry any engine takes, in bytes. An engine may take less ([`Capabilities::entry_bytes_max`]).

@@ -3,6 +3,7 @@
 //!
 //! Where PostgreSQL is not installed it says `not run`, never `ok`.
 
+mod checkpoints;
 mod faults;
 mod kit;
 mod quorum;
@@ -31,6 +32,7 @@ const TESTS: &[(&str, Test)] = &[
     ("followers_read_what_is_committed", writers::followers),
     ("wrong_surroundings_are_clear_errors", surroundings::table),
     ("a_wrong_password_is_a_clear_error", surroundings::password),
+    ("checkpoints_are_kept_whole", checkpoints::kept_whole),
     ("what_tls_takes_and_refuses", tls::modes),
     ("read_only_for_a_while", surroundings::read_only),
     ("damage_is_found", surroundings::damage),
