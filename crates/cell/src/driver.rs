@@ -22,6 +22,7 @@ use crate::fault::CellFault;
 use crate::handle::{Message, ReadReplyTo, Shared, WriteReply, lock, now_since, refuse};
 use crate::house::{HouseResult, HouseWork};
 use crate::inbox::Inbox;
+use crate::propose::RETRY_AFTER_MS;
 use crate::work::OutboxOf;
 
 /// The exit code of a process whose cell had to stop: EX_SOFTWARE of sysexits.h.
@@ -234,6 +235,9 @@ impl Driver {
         match result {
             Append::Ok(position) => self.cell.appended(position, entry),
             Append::Rejected(log::Rejected::Full) => self.cell.append_rejected(Rejected::StorageFull),
+            Append::Rejected(log::Rejected::Unavailable { .. }) => {
+                self.cell.append_rejected(Rejected::Overloaded { retry_after_ms: RETRY_AFTER_MS });
+            }
             Append::Rejected(log::Rejected::TooLarge { max }) => {
                 self.cell.append_rejected(Rejected::TooLarge { max });
             }

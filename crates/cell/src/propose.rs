@@ -13,7 +13,7 @@ use crate::clock::Now;
 use crate::fault::CellFault;
 
 /// When to come back to a cell that is overloaded.
-const RETRY_AFTER_MS: u64 = 100;
+pub(crate) const RETRY_AFTER_MS: u64 = 100;
 
 /// The deadline of the cell's own commands, which nobody waits for: none.
 const NO_DEADLINE_US: u64 = u64::MAX;

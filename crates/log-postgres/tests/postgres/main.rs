@@ -3,6 +3,7 @@
 //!
 //! Where PostgreSQL is not installed it says `not run`, never `ok`.
 
+mod answers;
 mod checkpoints;
 mod faults;
 mod kit;
@@ -32,6 +33,7 @@ const TESTS: &[(&str, Test)] = &[
     ("followers_read_what_is_committed", writers::followers),
     ("wrong_surroundings_are_clear_errors", surroundings::table),
     ("a_wrong_password_is_a_clear_error", surroundings::password),
+    ("what_the_server_answers", answers::table),
     ("checkpoints_are_kept_whole", checkpoints::kept_whole),
     ("what_tls_takes_and_refuses", tls::modes),
     ("read_only_for_a_while", surroundings::read_only),
