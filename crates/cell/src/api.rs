@@ -6,6 +6,7 @@ use machine::{Code, Corrupt, Record};
 use words::{Position, Stamp, TransferId};
 
 use crate::history::History;
+use crate::leases::{LeaseFound, LeaseQuery};
 use crate::sagas::{SagaFound, SagaQuery};
 use crate::topics::{TopicFound, TopicQuery};
 
@@ -191,6 +192,8 @@ pub enum Query {
     Topics(TopicQuery),
     /// Of sagas and their runs.
     Sagas(SagaQuery),
+    /// Of leases.
+    Leases(LeaseQuery),
 }
 
 /// The answer to a read, with the position it was judged on.
@@ -233,6 +236,8 @@ pub enum Found {
     Topics(TopicFound),
     /// Of sagas and their runs.
     Sagas(SagaFound),
+    /// Of leases.
+    Leases(LeaseFound),
 }
 
 /// A call of which nobody knows whether it was done.
@@ -339,6 +344,8 @@ pub struct Status {
     pub uncertain_oldest: Option<Stamp>,
     /// Open runs there are.
     pub runs: u64,
+    /// Leases in use.
+    pub leases: u64,
     /// Records there are.
     pub records: u64,
     /// The newest durable checkpoint's index.

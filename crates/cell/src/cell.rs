@@ -261,6 +261,7 @@ impl<W, R> Cell<W, R> {
             uncertain: self.machine.uncertain_summary().0,
             uncertain_oldest: self.machine.uncertain_summary().1,
             runs: self.machine.runs_len(),
+            leases: self.machine.leases_len(),
             records: machine::Archive::next_ordinal(&self.archive),
             checkpoint: self.progress.newest_checkpoint(),
             log_first: 0,

@@ -1,4 +1,4 @@
-//! Who waits for the end of what was accepted: calls that are tried outside.
+//! Who waits for the end of what was accepted: calls that are tried outside, runs, places in line for a lease.
 //!
 //! If this stops halfway, what was accepted is in the log and comes to its end without anybody waiting; whoever asks again
 //! under the same key waits here again, or finds the end.

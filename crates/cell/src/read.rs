@@ -165,6 +165,7 @@ impl<W, R> Cell<W, R> {
             }
             Query::Topics(query) => Ok(self.find_in_topics(query)?.map(Found::Topics)),
             Query::Sagas(query) => Ok(self.find_in_sagas(query)?.map(Found::Sagas)),
+            Query::Leases(query) => Ok(Ok(Found::Leases(self.find_in_leases(query)))),
         }
     }
 
@@ -248,6 +249,7 @@ impl<W, R> Cell<W, R> {
         let began = match record.body {
             Body::CallEnded(ended) => Some(ended.call),
             Body::Saga(SagaRecord::Ended { run, .. } | SagaRecord::Restarted { run, .. }) => Some(run),
+            Body::Lease(lease) => lease.began(),
             _ => None,
         };
         let Some(began) = began else { return Ok(received_at(record)) };

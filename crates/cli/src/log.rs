@@ -242,7 +242,22 @@ fn op_as_json(op: &Op<'_>) -> Result<Value, Corrupt> {
         }),
         Op::Topic(asked) => topic_as_json(asked)?,
         Op::Saga(asked) => saga_as_json(asked),
+        Op::Lease(asked) => lease_as_json(asked),
     })
+}
+
+fn lease_as_json(asked: &machine::LeaseOp<'_>) -> Value {
+    use machine::{Acquire, LeaseOp};
+    match *asked {
+        LeaseOp::Acquire(Acquire { name, owner, ttl_ms, capacity, wait_ms, metadata }) => json!({
+            "kind": "acquire", "lease": name, "owner": owner, "ttl_ms": ttl_ms, "capacity": capacity,
+            "wait_ms": wait_ms, "metadata": metadata,
+        }),
+        LeaseOp::Renew { name, token, ttl_ms } => {
+            json!({"kind": "renew", "lease": name, "token": token, "ttl_ms": ttl_ms})
+        }
+        LeaseOp::Release { name, token } => json!({"kind": "release", "lease": name, "token": token}),
+    }
 }
 
 fn saga_as_json(asked: &machine::SagaOp<'_>) -> Value {

@@ -122,12 +122,16 @@ impl Machine {
         if entry.stamp.millis() >> 48 != 0 {
             return Err(Corrupt("the entry's stamp is past what a transfer id can hold").into());
         }
+        if position.epoch > self.position.epoch {
+            self.leases.stand_still(self.stamp, entry.stamp);
+        }
         self.position = position;
         self.stamp = entry.stamp;
         self.books.stamp(entry.stamp.raw());
         let mut scratch = std::mem::take(&mut self.scratch);
         let stamp = entry.stamp;
-        let mut turn = Turn { machine: self, archive, scratch: &mut scratch, position, stamp, waited_us: 0 };
+        let mut turn =
+            Turn { machine: self, archive, scratch: &mut scratch, position, stamp, waited_us: 0, expires: stamp };
         let applied = turn.entry(&entry, out);
         std::mem::swap(&mut out.effects, &mut scratch.effects);
         std::mem::swap(&mut out.ended, &mut scratch.ended);

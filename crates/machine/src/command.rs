@@ -14,6 +14,7 @@ use words::{Amount, Fingerprint, Stamp, TransferId};
 
 use crate::call::{CallOrder, Resolved, Tried};
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_u64, put_u128};
+use crate::lease::LeaseOp;
 use crate::saga::SagaOp;
 use crate::topic::TopicOp;
 
@@ -98,6 +99,8 @@ pub enum Op<'a> {
     Topic(TopicOp<'a>),
     /// About sagas and their runs.
     Saga(SagaOp<'a>),
+    /// What is asked of leases.
+    Lease(LeaseOp<'a>),
 }
 
 /// `POST /v1/accounts`.
@@ -174,6 +177,7 @@ mod kind {
     pub(super) const RESOLVE: u8 = 12;
     pub(super) const TOPIC: u8 = 32;
     pub(super) const SAGA: u8 = 20;
+    pub(super) const LEASE: u8 = 24;
 }
 
 impl<'a> Command<'a> {
@@ -271,6 +275,10 @@ impl<'a> Op<'a> {
                 out.push(kind::SAGA);
                 op.encode(out);
             }
+            Self::Lease(ref op) => {
+                out.push(kind::LEASE);
+                op.encode(out);
+            }
         }
     }
 
@@ -313,6 +321,7 @@ impl<'a> Op<'a> {
             kind::RESOLVE => Self::Resolve(Resolved::decode(r)?),
             kind::TOPIC => Self::Topic(TopicOp::decode(r)?),
             kind::SAGA => Self::Saga(SagaOp::decode(r)?),
+            kind::LEASE => Self::Lease(LeaseOp::decode(r)?),
             _ => return Err(Corrupt("an unknown kind of command")),
         })
     }

@@ -11,6 +11,7 @@ pub mod codec;
 mod command;
 mod effect;
 mod inbox;
+mod lease;
 mod ledger;
 mod machine;
 mod names;
@@ -39,6 +40,10 @@ pub use command::{
 };
 pub use effect::{Ask, Effect, Phase};
 pub use inbox::KEY_RETENTION_MS_DEFAULT;
+pub use lease::{
+    Acquire, Granted, HolderView, LEASE_CAPACITY_MAX, LEASE_LINE_MAX, LEASE_METADATA_BYTES_MAX, LEASE_TTL_MS_BOUNDS,
+    LEASES_MAX, LeaseOp, LeasePage, LeaseRecord, LeaseView,
+};
 pub use ledger::hold::HOLD_MS_BOUNDS;
 pub use machine::{AccountPage, AccountView, Machine, PAGE_BYTES_MAX, TransferState};
 pub use names::Names;
@@ -59,6 +64,6 @@ pub use topic::{
     AttemptEnd, DEAD_LETTERS_MAX, DeadLettered, Deliveries, Delivery, DeliveryWindow, Envelope, EventRecord,
     MESSAGES_PER_PUBLISH_MAX, Message, Messages, MessagesEncoder, Miss, MissedBecause, Misses, Offsets,
     PAUSE_AFTER_MS_BOUNDS, RESERVED_PREFIX, RETENTION_MS_BOUNDS, Report, Reports, Rest, SCAN_RECORDS_MAX,
-    SETTING_TEXTS_MAX, Settings, Start, SubscriptionView, TOPIC_ESCALATIONS, TOPIC_LEDGER, Texts, TopicOp, TopicPage,
-    TopicRecord, TopicRetention, TopicView, WindowAsk, transfer_event_type,
+    SETTING_TEXTS_MAX, Settings, Start, SubscriptionView, TOPIC_ESCALATIONS, TOPIC_LEASES, TOPIC_LEDGER, Texts,
+    TopicOp, TopicPage, TopicRecord, TopicRetention, TopicView, WindowAsk, transfer_event_type,
 };

@@ -7,6 +7,7 @@ use crate::archive::{Archive, Fault, NameHash};
 use crate::books::{Books, find_decision};
 use crate::call::Calls;
 use crate::inbox::Retention;
+use crate::lease::Leases;
 use crate::ledger::accounts::Accounts;
 use crate::ledger::holds::Holds;
 use crate::ledger::original;
@@ -17,7 +18,7 @@ use crate::topic::Topics;
 use crate::turn::Scratch;
 
 /// All of a cell's state that is in memory: accounts, open holds, open calls, topics and subscriptions, sagas and their
-/// open runs, and where in the log it stands.
+/// open runs, leases in use, and where in the log it stands.
 ///
 /// Two machines that applied the same entries with equal archives are equal, whatever hardware or build they ran on; only
 /// the seed of the archive's names may differ.
@@ -35,6 +36,7 @@ pub struct Machine {
     pub(crate) calls: Calls,
     pub(crate) topics: Topics,
     pub(crate) sagas: Sagas,
+    pub(crate) leases: Leases,
     pub(crate) snapshot: Option<Running>,
     pub(crate) scratch: Scratch,
 }
@@ -108,6 +110,7 @@ impl Machine {
             calls: Calls::default(),
             topics: Topics::default(),
             sagas: Sagas::default(),
+            leases: Leases::default(),
             snapshot: None,
             scratch: Scratch::default(),
         }
@@ -178,6 +181,7 @@ impl Machine {
             encode_run(number, run, &mut bytes);
             roll(&mut bytes);
         }
+        self.leases.visit(&mut roll);
         snapshot::Head::of(self).encode(&mut bytes);
         roll(&mut bytes);
         digest

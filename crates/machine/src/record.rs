@@ -10,6 +10,7 @@ mod call;
 use words::{Fingerprint, Position, Stamp, TransferId};
 
 use crate::codec::{Corrupt, Reader, put_bytes, put_i128, put_option_u64, put_u64, put_u128};
+use crate::lease::LeaseRecord;
 use crate::refusal::{Code, Refusal};
 use crate::saga::SagaRecord;
 use crate::topic::TopicRecord;
@@ -97,6 +98,8 @@ pub enum Body<'a> {
     },
     /// An event, or what became of a topic or a subscription.
     Topic(TopicRecord<'a>),
+    /// About a lease.
+    Lease(LeaseRecord<'a>),
 }
 
 /// An account as it was opened.
@@ -219,6 +222,7 @@ mod kind {
     pub(super) const RESOLVED: u8 = 12;
     pub(super) const TOPIC: u8 = 32;
     pub(super) const SAGA: u8 = 20;
+    pub(super) const LEASE: u8 = 24;
 }
 
 impl<'a> Record<'a> {
@@ -288,6 +292,10 @@ impl Decision {
                 r.u64()?;
                 SagaRecord::is_pending_kind(r.u8()?)
             }
+            kind::LEASE => {
+                r.u64()?;
+                LeaseRecord::is_pending_kind(r.u8()?)
+            }
             _ => false,
         };
         Ok(Some(Self { stamp, fingerprint, is_barred: kind == kind::BARRED, is_pending }))
@@ -309,6 +317,7 @@ impl<'a> Body<'a> {
         match self {
             Self::CallAccepted(_) => true,
             Self::Saga(saga) => saga.is_pending(),
+            Self::Lease(lease) => lease.is_pending(),
             _ => false,
         }
     }
@@ -339,6 +348,7 @@ impl<'a> Body<'a> {
             Self::Saga(_) => kind::SAGA,
             Self::Resolved { .. } => kind::RESOLVED,
             Self::Topic(_) => kind::TOPIC,
+            Self::Lease(_) => kind::LEASE,
         }
     }
 
@@ -378,6 +388,7 @@ impl<'a> Body<'a> {
                 out.push(u8::from(committed));
             }
             Self::Topic(ref topic) => topic.encode(out),
+            Self::Lease(ref lease) => lease.encode(out),
         }
     }
 
@@ -407,6 +418,7 @@ impl<'a> Body<'a> {
             kind::SAGA => Self::Saga(SagaRecord::decode(r)?),
             kind::RESOLVED => Self::Resolved { call: r.u64()?, ended: r.u64()?, committed: r.flag()? },
             kind::TOPIC => Self::Topic(TopicRecord::decode(r)?),
+            kind::LEASE => Self::Lease(LeaseRecord::decode(r)?),
             _ => return Err(Corrupt("an unknown kind of record")),
         })
     }

@@ -64,6 +64,15 @@ pub enum Code {
     StepNotFound = 65,
     /// The run would be nested deeper than runs may be.
     RunTooDeep = 66,
+    /// The lease is in use with another capacity.
+    LeaseCapacity = 80,
+    /// There are as many leases in use, or as many who wait for one, as there may be.
+    TooManyLeases = 81,
+    /// The token is not, or no longer, one under which the lease is held.
+    LeaseLost = 82,
+    /// The lease is held, and there was no room for as long as the caller waited. `had` is how many hold it, `wanted` in how
+    /// many milliseconds the first of them expires.
+    LeaseHeld = 83,
 }
 
 /// A refusal with what a person needs to understand it.
@@ -108,7 +117,7 @@ impl From<Refusal<'_>> for RefusalOwned {
 
 impl Code {
     /// All, in order of precedence.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 33] = [
         Self::DeadlineExceeded,
         Self::KeyReused,
         Self::OperationBarred,
@@ -138,6 +147,10 @@ impl Code {
         Self::RunPastPivot,
         Self::StepNotFound,
         Self::RunTooDeep,
+        Self::LeaseCapacity,
+        Self::TooManyLeases,
+        Self::LeaseLost,
+        Self::LeaseHeld,
     ];
 
     /// The code stored as `number`.

@@ -5,7 +5,7 @@
 //! section  = 1:u8 head | 2:u8 count { account }*count | 3:u8 count { hold }*count | 5:u8 count { call }*count
 //!          | 16:u8 count { topic }*count | 17:u8 count { chunk }*count
 //!          | 18:u8 count { subscription }*count | 20:u8 count { definition }*count
-//!          | 21:u8 count { run }*count | 4:u8 digest:u64le
+//!          | 21:u8 count { run }*count | 24:u8 count { lease }*count | 25:u8 1:u8 token:leb128 | 4:u8 digest:u64le
 //! ```
 //!
 //! The state is that of the moment the snapshot began. Entries go on being applied between the chunks: whoever changes
@@ -35,6 +35,8 @@ mod section {
     pub(super) const CALLS: u8 = 5;
     pub(super) const SAGAS: u8 = 20;
     pub(super) const RUNS: u8 = 21;
+    pub(super) const LEASES: u8 = 24;
+    pub(super) const TOKEN: u8 = 25;
 }
 
 /// A snapshot being written.
@@ -55,10 +57,12 @@ enum Next {
     Topics(Part),
     Sagas,
     Runs,
+    Leases,
+    Token,
     End,
 }
 
-/// All state but accounts, holds, calls, topics and sagas.
+/// All state but accounts, holds, calls, topics, sagas and leases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     cell_tag: u64,
@@ -79,6 +83,7 @@ impl Machine {
         self.calls.freeze();
         self.topics.freeze();
         self.sagas.freeze();
+        self.leases.freeze();
         self.snapshot = Some(Running { head: Head::of(self), next: Next::Head, digest: 0, section: Vec::new() });
     }
 
@@ -90,6 +95,7 @@ impl Machine {
         self.calls.thaw();
         self.topics.thaw();
         self.sagas.thaw();
+        self.leases.thaw();
     }
 
     /// Appends the next part of the snapshot to `out`: at most `items` accounts or holds (and at least one). Says whether
@@ -106,6 +112,8 @@ impl Machine {
                 Next::Topics(part) => running.write_topics(self, part, left, out),
                 Next::Sagas => running.write_sagas(self, left, out),
                 Next::Runs => running.write_runs(self, left, out),
+                Next::Leases => running.write_leases(self, left, out),
+                Next::Token => running.write_token(self, out),
                 Next::End => {
                     running.write_end(out);
                     self.abandon_snapshot();
@@ -178,6 +186,16 @@ impl Machine {
             section::RUNS => {
                 for _ in 0..r.u64()? {
                     self.sagas.restore_run(r)?;
+                }
+            }
+            section::LEASES => {
+                for _ in 0..r.u64()? {
+                    self.leases.restore(r)?;
+                }
+            }
+            section::TOKEN => {
+                for _ in 0..r.u64()? {
+                    self.leases.restore_token(r)?;
                 }
             }
             section::END => return r.u64_fixed().map(Some),
@@ -277,9 +295,23 @@ impl Running {
     fn write_runs(&mut self, machine: &mut Machine, items: usize, out: &mut Vec<u8>) -> usize {
         let count = self.gather(items, |section| machine.sagas.take_run(section));
         if count < items {
-            self.next = Next::End;
+            self.next = Next::Leases;
         }
         self.finish_section(section::RUNS, count, out)
+    }
+
+    fn write_leases(&mut self, machine: &mut Machine, items: usize, out: &mut Vec<u8>) -> usize {
+        let count = self.gather(items, |section| machine.leases.take_frozen(section));
+        if count < items {
+            self.next = Next::Token;
+        }
+        self.finish_section(section::LEASES, count, out)
+    }
+
+    fn write_token(&mut self, machine: &mut Machine, out: &mut Vec<u8>) -> usize {
+        let count = self.gather(1, |section| machine.leases.take_frozen_token(section));
+        self.next = Next::End;
+        self.finish_section(section::TOKEN, count, out)
     }
 
     /// Gathers up to `items` things into the section, rolling the digest over each. Gives how many there were.

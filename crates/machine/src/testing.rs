@@ -7,7 +7,7 @@
 //! claim EPOCH      retention MS        pass MS      tick                    show ID      now OF
 //! call KEY probe|resend|compensate|escalate [escalate|compensate|cancel] [persistent]
 //! tried N ATTEMPT FINDING              resolve KEY N committed|refused
-//! and what topic/tests.rs says of topics and subscriptions
+//! and what topic/tests.rs says of topics and subscriptions, and lease/tests.rs of leases
 //! ```
 //!
 //! `OF` is the key under which a transfer was made; `max` is the largest amount. Each line is one entry.
@@ -128,6 +128,7 @@ impl World {
                     None => "none".into(),
                 }
             }
+            ["lease", name] => crate::lease::tests::show(&self.machine, name),
             ["tick"] => self.entry(&[]),
             ["late", ..] => {
                 let command = self.command(&line[5..], Stamp::from_raw(1));
@@ -217,6 +218,7 @@ impl World {
                 crate::topic::tests::encode(&words, &mut out);
                 return out;
             }
+            [word, ..] if crate::lease::tests::WORDS.contains(&word) => Op::Lease(crate::lease::tests::op(&words)),
             ["claim", epoch] => Op::Claim { epoch: epoch.parse().unwrap(), node: "n" },
             ["retention", ms] => Op::Configure { key_retention_ms: ms.parse().unwrap() },
             [mode @ ("each" | "atomic" | "stream"), ..] => {
@@ -338,6 +340,7 @@ impl World {
                     )
                 }
                 Body::Topic(ref topic) => crate::topic::tests::describe(topic),
+                Body::Lease(ref lease) => crate::lease::tests::describe(lease),
                 Body::Saga(saga) => match saga {
                     SagaRecord::Ended { run, end, why, .. } => {
                         let why = why.map_or(String::new(), |why| format!(", {why:?}"));

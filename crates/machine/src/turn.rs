@@ -11,6 +11,7 @@ use crate::call;
 use crate::command::{BatchMode, Command, Op};
 use crate::effect::Effect;
 use crate::inbox::{By, Standing, check_age, decided, standing};
+use crate::lease;
 use crate::ledger::{Denial, Stop, batch, capture, open, reverse, transfer, void};
 use crate::machine::Machine;
 use crate::record::{Body, Record};
@@ -27,6 +28,8 @@ pub(crate) struct Turn<'t, A> {
     pub(crate) stamp: Stamp,
     /// Of the command at hand.
     pub(crate) waited_us: u32,
+    /// When whoever sent the command at hand stops waiting.
+    pub(crate) expires: Stamp,
 }
 
 /// Buffers that are used again and again, so that a transfer allocates nothing.
@@ -63,6 +66,7 @@ impl<A: Archive> Turn<'_, A> {
     #[inline]
     pub(crate) fn command(&mut self, command: &Command<'_>, out: &mut Applied) -> Result<Verdict, ApplyError> {
         self.waited_us = command.waited_us;
+        self.expires = command.expires;
         if command.expires < self.stamp {
             return Ok(refused(RefusalOwned { code: Code::DeadlineExceeded, about: "".into(), had: 0, wanted: 0 }));
         }
@@ -106,6 +110,10 @@ impl<A: Archive> Turn<'_, A> {
             Op::Topic(ref asked) => self.topic(by, asked)?,
             Op::Saga(ref op) => {
                 let (ordinal, is_pending) = saga::decide(self, by, op)?;
+                return Ok(if is_pending { Verdict::Pending { ordinal } } else { Verdict::Decided { ordinal } });
+            }
+            Op::Lease(ref op) => {
+                let (ordinal, is_pending) = lease::decide(self, by, op)?;
                 return Ok(if is_pending { Verdict::Pending { ordinal } } else { Verdict::Decided { ordinal } });
             }
             Op::Claim { .. } | Op::Configure { .. } | Op::Settle | Op::Tried(_) => {

@@ -3,12 +3,14 @@
 //! A `match` and not a router: there are three dozen paths, each request passes here, and the paths' segments are wanted
 //! undecoded, since an id may hold an encoded slash.
 
+mod leases;
 mod sagas;
 mod topics;
 
 use edge::Role;
 use http::Method;
 
+pub(crate) use leases::LeaseRoute;
 pub(crate) use sagas::SagaRoute;
 pub(crate) use topics::TopicRoute;
 
@@ -43,6 +45,8 @@ pub(crate) enum Route<'a> {
     Topic(TopicRoute<'a>),
     /// Of sagas and runs.
     Saga(SagaRoute<'a>),
+    /// Of leases.
+    Lease(LeaseRoute<'a>),
     /// `POST /v1/calls`
     Call,
     /// `GET /v1/uncertain`
@@ -96,6 +100,9 @@ impl<'a> Route<'a> {
         }
         if let Some(route) = SagaRoute::of(method, below) {
             return route.map(Self::Saga);
+        }
+        if let Some(route) = LeaseRoute::of(method, below) {
+            return route.map(Self::Lease);
         }
         let (collection, rest) = below.split_once('/').map_or((below, None), |(first, rest)| (first, Some(rest)));
         let Some(rest) = rest else {
@@ -169,6 +176,7 @@ impl<'a> Route<'a> {
             Self::Settle(_) => RouteName::Settle,
             Self::Topic(route) => route.name(),
             Self::Saga(route) => route.name(),
+            Self::Lease(route) => route.name(),
             Self::Call => RouteName::Call,
             Self::Uncertain => RouteName::Uncertain,
             Self::Resolve(_) => RouteName::Resolve,
@@ -206,13 +214,16 @@ pub(crate) enum RouteName {
     Call,
     Uncertain,
     Resolve,
+    AcquireLease,
+    HoldLease,
+    Leases,
     Server,
     None,
 }
 
 impl RouteName {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::OpenAccount,
         Self::Accounts,
         Self::Account,
@@ -238,6 +249,9 @@ impl RouteName {
         Self::Call,
         Self::Uncertain,
         Self::Resolve,
+        Self::AcquireLease,
+        Self::HoldLease,
+        Self::Leases,
         Self::Server,
         Self::None,
     ];
@@ -259,7 +273,9 @@ impl RouteName {
             | Self::StartRun
             | Self::ControlRuns
             | Self::Call
-            | Self::Resolve => true,
+            | Self::Resolve
+            | Self::AcquireLease
+            | Self::HoldLease => true,
             Self::Accounts
             | Self::Account
             | Self::History
@@ -270,6 +286,7 @@ impl RouteName {
             | Self::Sagas
             | Self::Runs
             | Self::Uncertain
+            | Self::Leases
             | Self::Server
             | Self::None => false,
         }
@@ -282,7 +299,7 @@ impl RouteName {
 
     /// Whether it may go on long after it is accepted: only then is `Prefer: respond-async` followed.
     pub(crate) const fn is_slow(self) -> bool {
-        matches!(self, Self::Call | Self::StartRun)
+        matches!(self, Self::Call | Self::StartRun | Self::AcquireLease)
     }
 
     /// What whoever asks must be allowed. To say by hand what became of something is for few.
@@ -322,6 +339,9 @@ impl RouteName {
             Self::Call => "call",
             Self::Uncertain => "uncertain",
             Self::Resolve => "resolve",
+            Self::AcquireLease => "acquire_lease",
+            Self::HoldLease => "hold_lease",
+            Self::Leases => "leases",
             Self::Server => "server",
             Self::None => "none",
         }

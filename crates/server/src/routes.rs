@@ -2,6 +2,7 @@
 
 mod calls;
 mod judge;
+mod leases;
 mod operations;
 mod pages;
 mod reads;

@@ -6,6 +6,7 @@ use words::Outcome;
 use crate::call;
 use crate::codes::Code;
 use crate::json::{put_plain, put_str, put_u64};
+use crate::lease;
 use crate::problem::Problem;
 use crate::saga;
 use crate::topic;
@@ -89,6 +90,7 @@ pub fn answer_of<'a>(record: &Record<'a>, items: impl IntoIterator<Item = Item<'
         Body::Claimed { .. } | Body::Configured { .. } | Body::CallTried(_) => Problem::of(Code::Internal).answer(),
         Body::Saga(ref record_of) => saga::answer_of(record_of, record.key),
         Body::Topic(ref record) => topic::answer_of(record),
+        Body::Lease(ref lease) => lease::answer_of(lease, record),
     }
 }
 

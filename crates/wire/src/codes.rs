@@ -6,6 +6,7 @@
 use words::Outcome;
 
 mod effects;
+mod leases;
 mod origins;
 mod runs;
 mod sagas;
@@ -22,6 +23,7 @@ pub const TABLE: [Row; CODES] = {
         let third = second + sagas::ROWS.len();
         let fourth = third + effects::ROWS.len();
         let fifth = fourth + runs::ROWS.len();
+        let sixth = fifth + origins::ROWS.len();
         rows[at] = if at < first {
             table::ROWS[at]
         } else if at < second {
@@ -32,8 +34,10 @@ pub const TABLE: [Row; CODES] = {
             effects::ROWS[at - third]
         } else if at < fifth {
             runs::ROWS[at - fourth]
-        } else {
+        } else if at < sixth {
             origins::ROWS[at - fifth]
+        } else {
+            leases::ROWS[at - sixth]
         };
         assert!(rows[at].code as usize == at + 1, "a row's place in the table is its code's number");
         at += 1;
@@ -107,6 +111,9 @@ pub enum Code {
     RunCompensated,
     RunEscalated,
     OriginNotAllowed,
+    LeaseHeld,
+    LeaseLost,
+    LeaseCapacity,
 }
 
 /// Whether the same key may be tried again.
@@ -166,7 +173,8 @@ pub const CODES: usize = table::ROWS.len()
     + sagas::ROWS.len()
     + effects::ROWS.len()
     + runs::ROWS.len()
-    + origins::ROWS.len();
+    + origins::ROWS.len()
+    + leases::ROWS.len();
 
 impl Code {
     /// Its line of the table.
@@ -231,11 +239,16 @@ impl From<machine::Code> for Code {
             machine::Code::SubscriptionNotFound => Self::SubscriptionNotFound,
             machine::Code::DeadLetterNotFound => Self::DeadLetterNotFound,
             machine::Code::SagaNotFound => Self::SagaNotFound,
-            machine::Code::TooManySagas | machine::Code::RunTooDeep => Self::LimitReached,
+            machine::Code::TooManySagas | machine::Code::RunTooDeep | machine::Code::TooManyLeases => {
+                Self::LimitReached
+            }
             machine::Code::RunNotFound => Self::RunNotFound,
             machine::Code::RunState => Self::RunState,
             machine::Code::RunPastPivot => Self::RunPastPivot,
             machine::Code::StepNotFound => Self::StepNotFound,
+            machine::Code::LeaseHeld => Self::LeaseHeld,
+            machine::Code::LeaseLost => Self::LeaseLost,
+            machine::Code::LeaseCapacity => Self::LeaseCapacity,
         }
     }
 }

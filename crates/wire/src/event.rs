@@ -9,6 +9,7 @@ use words::{CellName, Stamp};
 
 use crate::instant::put_instant;
 use crate::json::{put_escaped, put_plain, put_str, put_str_or_null, put_u64};
+use crate::lease::write_event_data;
 use crate::view::{Account, write_account, write_moved_event};
 
 /// The content type of one event.
@@ -55,6 +56,11 @@ pub fn write_event(out: &mut Vec<u8>, cell: &CellName, offset: u64, record: &Rec
             out.extend_from_slice(b",\"evidence\":");
             put_str(out, evidence);
             out.push(b'}');
+        }
+        Body::Lease(ref lease) => {
+            write_head(out, &place, &Message { kind, key, subject: key, ..Message::default() });
+            out.extend_from_slice(b",\"data\":");
+            write_event_data(out, lease, record.stamp);
         }
         Body::CallTried(ref tried) => write_escalated(out, &place, kind, tried),
         Body::Saga(SagaRecord::Ended { id, why, .. }) => {

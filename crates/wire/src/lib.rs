@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod headers;
 pub mod instant;
 pub mod json;
+pub mod lease;
 pub mod openapi;
 pub mod path;
 pub mod problem;

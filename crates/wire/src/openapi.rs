@@ -2,6 +2,7 @@
 //! what the parsers take and the writers write.
 
 mod calls;
+mod leases;
 mod sagas;
 mod schemas;
 mod topics;
@@ -110,7 +111,7 @@ const REVERSES: [Code; 5] =
 
 fn paths() -> Value {
     let mut paths = json!({});
-    let of_effects = topics::paths().into_iter().chain(calls::paths()).chain(sagas::paths());
+    let of_effects = topics::paths().into_iter().chain(calls::paths()).chain(sagas::paths()).chain(leases::paths());
     let all = account_paths().into_iter().chain(transfer_paths()).chain(of_effects).chain(other_paths());
     for (method, path, operation) in all {
         paths[path][method] = operation;
@@ -390,7 +391,8 @@ fn parameters() -> Value {
         });
         (component.to_owned(), value)
     };
-    parameters.into_iter().chain(topics::parameters()).chain(sagas::parameters()).map(one).collect()
+    let of_effects = topics::parameters().into_iter().chain(sagas::parameters()).chain(leases::parameters());
+    parameters.into_iter().chain(of_effects).map(one).collect()
 }
 
 fn headers() -> Value {

@@ -337,6 +337,19 @@ fn sentence(refusal: &Refusal<'_>) -> String {
         C::StepNotFound => "The run has no such step.".to_owned(),
         C::RunTooDeep => format!("A run of {about} would be nested too deep."),
         C::NotUncertain => format!("The call {had} is not uncertain."),
+        C::LeaseCapacity => {
+            format!("The lease {about} has room for {had} while it is in use, and {wanted} was asked for.")
+        }
+        C::TooManyLeases => {
+            format!("{had} hold leases or wait for one, or wait for {about}, already: that is the most.")
+        }
+        C::LeaseLost if had > 0 => {
+            format!("The lease {about} is not held under token {wanted}; the newest it is held under is {had}.")
+        }
+        C::LeaseLost => format!("The lease {about} is not held under token {wanted}."),
+        C::LeaseHeld => {
+            format!("The lease {about} is held by {had}; the first of them expires in {wanted} ms if not renewed.")
+        }
         C::CallUnderWay => format!("An attempt at the call {had} is under way, for {wanted} ms more at most."),
     }
 }

@@ -6,6 +6,7 @@
 
 mod call;
 mod event;
+mod lease;
 mod metadata;
 mod number;
 mod object;
@@ -22,6 +23,7 @@ use words::{Stamp, TransferId, check_id, check_key};
 
 pub use call::{Asked, CALL_BODY_BYTES_MAX, parse_call, parse_resolve};
 pub use event::{EVENT_DATA_BYTES_MAX, EVENT_DEPTH_MAX, EventForm, parse_events};
+pub use lease::{parse_acquire, parse_release, parse_renew};
 pub use metadata::{METADATA_BYTES_MAX, METADATA_DEPTH_MAX, canonical_metadata};
 pub use number::HOLD_MS_MAX;
 use number::{AmountIn, FloorIn, HoldIn};

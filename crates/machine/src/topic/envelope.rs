@@ -4,6 +4,7 @@
 //! as their offsets and the account the money comes from as their key, so that an account's opening, its holds and what
 //! became of them are delivered in order.
 
+use crate::lease::{Granted, LeaseRecord};
 use crate::record::{Body, Event, Record};
 use crate::saga::{RunEnd, SagaRecord};
 
@@ -12,6 +13,9 @@ use super::record::TopicRecord;
 
 /// The topic of accounts and transfers.
 pub const TOPIC_LEDGER: &str = "ledger";
+
+/// The topic of who holds which lease.
+pub const TOPIC_LEASES: &str = "tertium.leases";
 
 /// The topic of what needs a person.
 pub const TOPIC_ESCALATIONS: &str = "tertium.escalations";
@@ -44,6 +48,7 @@ impl<'a> Envelope<'a> {
             Body::Saga(SagaRecord::Ended { end: RunEnd::Escalated, .. }) => {
                 Some(Self { topic: TOPIC_ESCALATIONS, kind: "tertium.run.escalated", key: "" })
             }
+            Body::Lease(ref lease) => Self::of_lease(lease),
             Body::Topic(TopicRecord::Published { topic, message: Message { kind, key, .. } }) => {
                 Some(Self { topic, kind, key })
             }
@@ -52,6 +57,16 @@ impl<'a> Envelope<'a> {
             }
             _ => None,
         }
+    }
+
+    fn of_lease(lease: &LeaseRecord<'a>) -> Option<Self> {
+        let (kind, key) = match *lease {
+            LeaseRecord::Granted(Granted { name, .. }) => ("tertium.lease.granted", name),
+            LeaseRecord::Released { name, .. } => ("tertium.lease.released", name),
+            LeaseRecord::Expired { name, .. } => ("tertium.lease.expired", name),
+            LeaseRecord::Waiting { .. } | LeaseRecord::GaveUp { .. } | LeaseRecord::Renewed { .. } => return None,
+        };
+        Some(Self { topic: TOPIC_LEASES, kind, key })
     }
 }
 

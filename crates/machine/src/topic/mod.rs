@@ -32,7 +32,7 @@ use self::lists::Lists;
 use self::subscriptions::Subscriptions;
 
 pub use deliveries::{Deliveries, Delivery};
-pub use envelope::{Envelope, RESERVED_PREFIX, TOPIC_ESCALATIONS, TOPIC_LEDGER, transfer_event_type};
+pub use envelope::{Envelope, RESERVED_PREFIX, TOPIC_ESCALATIONS, TOPIC_LEASES, TOPIC_LEDGER, transfer_event_type};
 pub use message::{MESSAGES_PER_PUBLISH_MAX, Message, Messages, MessagesEncoder};
 pub use order::{
     Miss, MissedBecause, Misses, Offsets, PAUSE_AFTER_MS_BOUNDS, RETENTION_MS_BOUNDS, Report, Reports,

@@ -30,6 +30,7 @@ impl Collector for Doubts {
             ("open_calls", "Durable calls that have not ended", status.calls),
             ("uncertain_calls", "Of these, calls of which nobody knows whether they were done", status.uncertain),
             ("open_runs", "Runs of sagas that have not ended", status.runs),
+            ("leases", "Leases that are held or waited for", status.leases),
         ];
         for (name, help, value) in gauges {
             let value = i64::try_from(value).unwrap_or(i64::MAX);

@@ -12,7 +12,7 @@ use wire::view::{Account, write_account, write_accounts, write_history};
 use wire::{Code, Problem};
 use words::TransferId;
 
-use super::{calls, operations, pages, sagas, topics};
+use super::{calls, leases, operations, pages, sagas, topics};
 use crate::call::{Call, bytes_of};
 use crate::respond::{Answered, answer_of, internal};
 use crate::route::Route;
@@ -80,6 +80,7 @@ pub(crate) async fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<
         Route::Operation(key) => operations::read(call, key, head).await,
         Route::Topic(route) => topics::read(call, route, head).await,
         Route::Saga(route) => sagas::read(call, route, head).await,
+        Route::Lease(route) => leases::read(call, route, head).await,
         Route::Uncertain => calls::uncertain(call, head).await,
         _ => pages::read(call, route, head),
     }

@@ -12,7 +12,7 @@ use wire::{Code, Problem, request};
 use words::Key;
 
 use super::reads::problem_of_read;
-use super::{calls, operations, sagas, stream, topics};
+use super::{calls, leases, operations, sagas, stream, topics};
 use crate::call::{Call, IDEMPOTENCY_KEY, media_of};
 use crate::respond::{Answered, of_reply};
 use crate::route::{Route, RouteName};
@@ -41,6 +41,9 @@ pub(crate) async fn write(
     }
     if let Route::Saga(route) = route {
         return sagas::write(call, route, head, body).await;
+    }
+    if let Route::Lease(route) = route {
+        return leases::write(call, route, head, body).await;
     }
     let media = media_of(&head.headers, body.as_ref())?;
     if media == Media::Ndjson {

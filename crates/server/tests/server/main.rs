@@ -7,6 +7,7 @@ mod edges;
 mod grpc;
 mod guard;
 mod kit;
+mod leases;
 mod ledger;
 mod pages;
 mod reads;

@@ -220,6 +220,10 @@ fn every_refusal_of_the_machine() {
         409 run-past-pivot: The run is past its pivot and goes only forward.
         404 step-not-found: The run has no such step.
         409 limit-reached: A run of alice would be nested too deep.
+        409 lease-capacity-mismatch: The lease alice has room for 5 while it is in use, and 12 was asked for.
+        409 limit-reached: 5 hold leases or wait for one, or wait for alice, already: that is the most.
+        409 lease-lost: The lease alice is not held under token 12; the newest it is held under is 5.
+        409 lease-held: The lease alice is held by 5; the first of them expires in 12 ms if not renewed.
     "#]]
     .assert_eq(&text);
 }

@@ -84,6 +84,9 @@ fn the_whole_table() {
         57 run-compensated http=409 grpc=10 exit=10 refused NewKey "The run was undone"
         58 run-escalated http=409 grpc=2 exit=20 uncertain OnlySameKey "A person has the run's next move"
         59 origin-not-allowed http=403 grpc=7 exit=10 refused Corrected "The request may come from a web page"
+        60 lease-held http=409 grpc=10 exit=10 refused NewKey "The lease is held"
+        61 lease-lost http=409 grpc=9 exit=10 refused NewKey "The lease is not held under this token"
+        62 lease-capacity-mismatch http=409 grpc=9 exit=10 refused NewKey "The lease has another capacity"
     "#]]
     .assert_eq(&text);
 }

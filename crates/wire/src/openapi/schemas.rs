@@ -59,6 +59,7 @@ pub(super) fn schemas() -> Value {
         ("Wrong", wrong()),
     ];
     let of_effects = super::topics::schemas().into_iter().chain(super::calls::schemas()).chain(super::sagas::schemas());
+    let of_effects = of_effects.chain(super::leases::schemas());
     for (name, schema) in objects.into_iter().chain(of_effects) {
         schemas[name] = schema;
     }

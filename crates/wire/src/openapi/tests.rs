@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use machine::{
-    BatchEncoder, Body, Control, Event, Plan, PlannedStep, RunEnd, SagaRecord, Settings, StepKind, StepOutcome,
-    StepView, Texts, TopicRecord, TopicRetention, Why,
+    BatchEncoder, Body, Control, Event, Granted, HolderView, LeaseRecord, LeaseView, Plan, PlannedStep, RunEnd,
+    SagaRecord, Settings, StepKind, StepOutcome, StepView, Texts, TopicRecord, TopicRetention, Why,
 };
 use words::{CellName, Outcome, Position, Stamp, TransferId};
 
@@ -11,8 +11,9 @@ use crate::answer::tests::{moved, record};
 use crate::answer::{Item, ItemVerdict, answer_of};
 use crate::problem::Problem;
 use crate::request::{
-    ControlVerb, EventForm, parse_account, parse_batch, parse_capture, parse_control, parse_control_many, parse_events,
-    parse_letters, parse_line, parse_run, parse_subscription, parse_topic, parse_transfer, parse_void,
+    ControlVerb, EventForm, parse_account, parse_acquire, parse_batch, parse_capture, parse_control,
+    parse_control_many, parse_events, parse_letters, parse_line, parse_release, parse_renew, parse_run,
+    parse_subscription, parse_topic, parse_transfer, parse_void,
 };
 use crate::saga;
 use crate::view::{Account, Operation, Ready, write_accounts, write_history, write_operation, write_ready};
@@ -36,6 +37,11 @@ fn the_paths_of_the_contract() {
         "get /v1/accounts/{id}",
         "get /v1/accounts/{id}/transfers",
         "post /v1/calls",
+        "get /v1/leases",
+        "get /v1/leases/{name}",
+        "post /v1/leases/{name}/acquire",
+        "post /v1/leases/{name}/release",
+        "post /v1/leases/{name}/renew",
         "get /v1/operations/{key}",
         "post /v1/operations/{key}/settle",
         "get /v1/runs",
@@ -165,6 +171,9 @@ fn requests_are_what_parsers_take() {
             parse_control(1, ControlVerb::Restart, b"{}", "", "k", |_| Ok(0)).err(),
         ),
         ("RunsRequest", parse_control_many(ControlVerb::Cancel, unknown, "", "k").unwrap_err(), None),
+        ("AcquireRequest", parse_acquire("l", unknown, "", "k").unwrap_err(), parse_acquire("l", b"{}", "", "k").err()),
+        ("RenewRequest", parse_renew("l", unknown, "", "k").unwrap_err(), parse_renew("l", b"{}", "", "k").err()),
+        ("ReleaseRequest", parse_release("l", unknown, "", "k").unwrap_err(), parse_release("l", b"{}", "", "k").err()),
         ("LettersRequest", parse_letters("s", true, unknown, "", "k").unwrap_err(), None),
         ("VoidRequest", parse_void(transfer, unknown, "", "k").unwrap_err(), None),
     ] {
@@ -303,6 +312,33 @@ fn check_sagas(document: &Value) {
     assert_eq!(step["made"]["operation"], format!("/v1/operations/{id}%2Fa"), "found whatever became of it");
 }
 
+/// The answers to what is asked of leases.
+fn check_leases(document: &Value) {
+    let check = |schema, value: &Value| check_written(document, schema, value);
+    let (name, owner, token, expires, metadata) = ("l", "o", 1, Stamp::ZERO, "");
+    let granted = Granted { name, owner, token, capacity: 1, ttl_ms: 1, expires, metadata, began: None };
+    for (schema, body) in [
+        ("LeaseGranted", LeaseRecord::Granted(granted)),
+        ("LeaseRenewed", LeaseRecord::Renewed { name, owner, token, expires }),
+        ("LeaseReleased", LeaseRecord::Released { name, owner, token }),
+        ("Operation", LeaseRecord::Waiting { asked: ASKED, until: expires }),
+        ("Problem", LeaseRecord::GaveUp { began: 1, name, holders: 1, expires_in_ms: 1 }),
+    ] {
+        check(schema, &serde_json::from_slice(&answer_of(&record(Body::Lease(body)), []).body).unwrap());
+    }
+    let metadata = String::new();
+    let holder = HolderView { owner: owner.to_owned(), token, granted: expires, expires, metadata };
+    let view = LeaseView { name: name.to_owned(), capacity: 1, holders: vec![holder], waiting: 0 };
+    let page = written(|out| crate::lease::write_leases(out, &[view], None));
+    check("LeasePage", &page);
+    check("Lease", &page["items"][0]);
+    check("LeaseHolder", &page["items"][0]["holders"][0]);
+    check("Lease", &written(|out| crate::lease::write_lease(out, name, None)));
+}
+
+const ASKED: machine::Acquire<'_> =
+    machine::Acquire { name: "l", owner: "o", ttl_ms: 1, capacity: 1, wait_ms: None, metadata: "" };
+
 #[test]
 fn answers_are_what_writers_write() {
     let document = value();
@@ -337,6 +373,7 @@ fn answers_are_what_writers_write() {
     }
     check_topics(&document);
     check_sagas(&document);
+    check_leases(&document);
     let cell = CellName::new("main").unwrap();
     let position = (&cell, Position::START);
     check(
