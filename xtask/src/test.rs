@@ -88,6 +88,13 @@ const STEPS: &[Step] = &[
         environment: NONE,
     },
     Step {
+        name: "histories",
+        quick: false,
+        action: Action::Rehearsed(&["test", "--package", "tertium-check", "--test", "histories"]),
+        limit_minutes: 10,
+        environment: NONE,
+    },
+    Step {
         name: "doctests",
         quick: false,
         action: Action::Cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]),
