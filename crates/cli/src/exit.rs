@@ -11,6 +11,8 @@ Exit codes:
   10  refused: certainly not happened
   20  uncertain: nobody knows yet; `tertium op settle KEY` makes it definite
   30  not answered: the server could not be asked, or does not say; what became of an operation is as unknown as it was
+  40  a history is illegal: no order of its operations explains what clients saw (check)
+  41  a history is undecided: the bounds were reached first (check)
   70  a server stopped because its data could not be made durable, or could not be trusted (dev, serve)
   78  a server could not start (dev, serve)";
 
@@ -22,6 +24,9 @@ pub(crate) enum Exit {
     Refused,
     Uncertain,
     Unanswered,
+    /// Of a history, not of an operation: the three outcomes have codes of their own.
+    Illegal,
+    Undecided,
 }
 
 /// A command that could not be carried out.
@@ -76,6 +81,8 @@ impl Failure {
 }
 
 const FAILED: u8 = 1;
+const ILLEGAL: u8 = 40;
+const UNDECIDED: u8 = 41;
 
 /// As the table of codes says; for a code it does not know, what its outcome says.
 pub(crate) fn code_of(problem: &client::Problem) -> u8 {
@@ -94,6 +101,8 @@ impl From<Exit> for ExitCode {
             Exit::Refused => wire::codes::EXIT_REFUSED,
             Exit::Uncertain => wire::codes::EXIT_UNCERTAIN,
             Exit::Unanswered => wire::codes::EXIT_UNANSWERED,
+            Exit::Illegal => ILLEGAL,
+            Exit::Undecided => UNDECIDED,
         })
     }
 }

@@ -3,6 +3,7 @@
 mod account;
 mod backup;
 mod bench;
+mod check;
 mod config;
 mod errors;
 mod exit;
@@ -62,6 +63,7 @@ enum Command {
     Subscription(Box<subscription::SubscriptionArgs>),
     Import(Box<import::ImportArgs>),
     Bench(bench::BenchArgs),
+    Check(check::CheckArgs),
     Log(log::LogArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
@@ -104,6 +106,7 @@ fn run(command: Command, format: Format) -> Ended {
         Command::Subscription(args) => remote::block_on(args.run(format))?,
         Command::Import(args) => remote::block_on(args.run(format))?,
         Command::Bench(args) => remote::block_on(args.run(format))?,
+        Command::Check(args) => args.run(format),
         Command::Log(args) => args.run(format),
         Command::Backup(args) => args.run(format),
         Command::Restore(args) => args.run(format),

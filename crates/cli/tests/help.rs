@@ -5,7 +5,7 @@ mod session;
 use expect_test::expect_file;
 use session::Session;
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "",
     "dev",
     "serve",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 28] = [
     "op settle",
     "import",
     "bench",
+    "check",
     "log",
     "log verify",
     "log dump",
