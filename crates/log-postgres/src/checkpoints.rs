@@ -79,7 +79,7 @@ impl CheckpointTable {
             self.link = None;
             let deadline = Instant::now() + self.connector.options.read_wait;
             let connector = &self.connector;
-            let link = until(deadline, "reaching the checkpoints", async || connector.connect_bare().await).await?;
+            let link = until(deadline, "reaching the checkpoints", async || connector.connect_beside().await).await?;
             self.link = Some(link);
         }
         Ok(self.link.as_ref().expect("it was just made where there was none"))

@@ -106,12 +106,22 @@ impl Connector {
 
     /// A connection for the log.
     pub(crate) async fn connect(&self) -> Result<LogLink, LogError> {
-        self.connect_bare().await?.for_log(&self.settings, &self.sql).await
+        self.connect_as(self.session()).await?.for_log(&self.settings, &self.sql).await
     }
 
-    /// A connection for the upkeep.
-    pub(crate) async fn connect_bare(&self) -> Result<Link, LogError> {
-        let link = Link::connect(&self.settings, self.session()).await?;
+    /// A connection for the upkeep, which waits for no standby: what it does needs none, and each try while there is none
+    /// would leave a session behind that waits.
+    pub(crate) async fn connect_for_upkeep(&self) -> Result<Link, LogError> {
+        self.connect_as(Session { wants_quorum: false, ..self.session() }).await
+    }
+
+    /// A connection beside the log.
+    pub(crate) async fn connect_beside(&self) -> Result<Link, LogError> {
+        self.connect_as(self.session()).await
+    }
+
+    async fn connect_as(&self, session: Session) -> Result<Link, LogError> {
+        let link = Link::connect(&self.settings, session).await?;
         let found = self.look(&link).await?;
         if found != self.whose() {
             return Err(self.other_log(found.log_id));

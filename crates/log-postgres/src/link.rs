@@ -2,6 +2,7 @@
 
 use crate::schema::{self, Sql};
 use crate::settings::Settings;
+use crate::tls::Tls;
 use crate::verdict::casts_doubt;
 use log::LogError;
 use std::error::Error as _;
@@ -10,11 +11,15 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::types::{FromSql, Type};
-use tokio_postgres::{AsyncMessage, Client, Error, Row, Statement};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Error, Row, Statement};
 
 /// The oldest version that has all that is used: taking a partition out beside the appends came with it.
 const VERSION_MIN: i32 = 140_000;
+
+/// How long it may take to tell the server that nobody waits any more.
+const CANCEL_WAIT: Duration = Duration::from_secs(1);
 
 /// A connection whose session is set up, to a server that keeps what it says. Dropped, it is closed at once, whatever waits
 /// on it.
@@ -22,6 +27,29 @@ pub(crate) struct Link {
     pub(crate) client: Client,
     doubt: Arc<Mutex<Option<String>>>,
     _served: Served,
+}
+
+/// Tells the server that nobody waits any more, unless it has answered. Dropped where a future of the runtime is.
+pub(crate) struct GivesUp {
+    token: Option<CancelToken>,
+    tls: Tls,
+}
+
+impl GivesUp {
+    /// The server has answered.
+    pub(crate) fn answered(mut self) {
+        self.token = None;
+    }
+}
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            let tls = self.tls.clone();
+            // Where the server is not reached, its own bounds are left.
+            tokio::spawn(async move { timeout(CANCEL_WAIT, token.cancel_query(tls)).await });
+        }
+    }
 }
 
 /// A connection to the log's own database, with its statements prepared.
@@ -76,6 +104,12 @@ impl Link {
     /// What the server warned of since this was asked last.
     pub(crate) fn take_doubt(&self) -> Option<String> {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// While this lives, what the connection waits for is given up when it is dropped. For what may be given up only: an append that
+    /// waits for a standby stays as it is.
+    pub(crate) fn give_up_with(&self, settings: &Settings) -> GivesUp {
+        GivesUp { token: Some(self.client.cancel_token()), tls: settings.tls.clone() }
     }
 
     async fn set_up(&self, settings: &Settings, session: Session) -> Result<(), LogError> {

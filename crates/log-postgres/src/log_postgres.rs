@@ -1,7 +1,7 @@
 //! The running log: what its two connections know, and the contract's calls.
 
 use crate::connector::{Connector, LogOptions, until};
-use crate::link::{LogLink, explain, foreign, get};
+use crate::link::{Link, LogLink, explain, foreign, get};
 use crate::partitions::{Bounds, Partitions};
 use crate::settings::Settings;
 use crate::tail::{Tail, back_in_time, went_back};
@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::types::{ToSql, Type};
 use words::Position;
 
@@ -183,24 +183,16 @@ impl LogPostgres {
         let by_quorum = is_confirmed && connector.wants_quorum();
         let seen = until(deadline, "looking where the log ends", async || {
             let link = self.reader().await?;
-            link.link.take_doubt();
-            let asked = if by_quorum {
-                let cell: [(&(dyn ToSql + Sync), Type); 1] = [(&cell, Type::TEXT)];
-                link.link.client.query_typed(&connector.sql.barrier, &cell).await
-            } else {
-                link.link.client.query(&link.tail, &[&cell]).await
-            };
-            let rows = asked.map_err(|error| explain(&connector.settings, "looking where the log ends in", error))?;
-            let doubt = link.link.take_doubt().filter(|_| by_quorum);
-            let seen = Tail::of(&rows)?;
-            match (doubt, seen) {
-                (Some(doubt), _) => Err(LogError::io("confirming where the log ends", io::Error::other(doubt))),
-                (None, Some(tail)) if by_quorum && !tail.has_quorum => {
-                    let what = "synchronous_standby_names is empty";
-                    Err(LogError::io("confirming where the log ends", io::Error::other(what)))
+            if by_quorum {
+                let seen = confirmed_tail(&connector, &link.link).await;
+                if seen.is_err() {
+                    // What it still answers belongs to what was given up.
+                    self.reader = None;
                 }
-                (None, seen) => Ok(seen),
+                return seen;
             }
+            let rows = link.link.client.query(&link.tail, &[&cell]).await;
+            Tail::of(&rows.map_err(|error| explain(&connector.settings, "looking where the log ends in", error))?)
         })
         .await
         .inspect_err(|_| self.reader = None)?;
@@ -223,6 +215,29 @@ impl LogPostgres {
         self.bounds.first.fetch_max(first.max(1), Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// The tail, beside a commit that the standbys confirm. Where they do not in time, the commit is given up: nothing depends on it,
+/// and nothing else would end its wait.
+async fn confirmed_tail(connector: &Connector, link: &Link) -> Result<Option<Tail>, LogError> {
+    let confirming = |source| LogError::io("confirming where the log ends", source);
+    let cell = connector.options.cell.as_str();
+    let cell: [(&(dyn ToSql + Sync), Type); 1] = [(&cell, Type::TEXT)];
+    link.take_doubt();
+    let patience = connector.options.append_wait.min(connector.options.read_wait / 2);
+    let gives_up = link.give_up_with(&connector.settings);
+    let asked = timeout(patience, link.client.query_typed(&connector.sql.barrier, &cell)).await;
+    let Ok(rows) = asked else { return Err(confirming(io::ErrorKind::TimedOut.into())) };
+    gives_up.answered();
+    let rows = rows.map_err(|error| explain(&connector.settings, "looking where the log ends in", error))?;
+    if let Some(doubt) = link.take_doubt() {
+        return Err(confirming(io::Error::other(doubt)));
+    }
+    let seen = Tail::of(&rows)?;
+    if seen.is_some_and(|tail| !tail.has_quorum) {
+        return Err(confirming(io::Error::other("synchronous_standby_names is empty")));
+    }
+    Ok(seen)
 }
 
 /// That the log still has what was acknowledged. What was trimmed since cannot be compared.

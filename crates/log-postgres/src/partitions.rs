@@ -152,7 +152,7 @@ impl Upkeep for Partitions {
         let mut kept = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         self.thread.block_on(async {
             if kept.is_none() {
-                *kept = self.connector.connect_bare().await.ok();
+                *kept = self.connector.connect_for_upkeep().await.ok();
             }
             let Some(link) = kept.as_ref() else { return Ok(Kept::Idle) };
             match tokio::time::timeout(self.connector.options.append_wait, self.run(link)).await {

@@ -128,6 +128,9 @@ pub(crate) fn absent_standby(_: &mut Server) {
     .expect("to look needs no standby");
     let barrier = hasty.tail();
     assert!(matches!(barrier, Err(LogError::Io { .. })), "{barrier:?}");
+    let sql = pair.primary.sql();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    wait_until("what asked for it to wait no longer", || sql.column(waiting) == ["1"]);
 
     pair.standby.start_again().expect("it starts");
     pair.wait_until_synchronous();
