@@ -307,6 +307,7 @@ impl Log for LogPostgres {
         Ok(())
     }
 
+    /// As far as it is known here: where another node trims the log, reading says what is gone.
     fn first(&self) -> u64 {
         self.bounds.first.load(Ordering::Relaxed).max(1)
     }

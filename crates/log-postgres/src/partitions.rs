@@ -111,6 +111,12 @@ impl Partitions {
                 found.push(Found { number, is_attached: row.try_get(1)?, is_half_detached: row.try_get(2)? });
             }
         }
+        // Others drop partitions too.
+        if let Some(oldest) =
+            found.iter().filter(|one| one.is_attached && !one.is_half_detached).map(|one| one.number).min()
+        {
+            self.bounds.first.fetch_max(oldest * partition_entries, Ordering::Relaxed);
+        }
         let newest = self.bounds.newest.load(Ordering::Relaxed);
         let trim_upto = self.bounds.trim_upto.load(Ordering::Relaxed);
         let Some(piece) = next_piece(&found, newest, trim_upto, partition_entries) else { return Ok(Kept::Idle) };

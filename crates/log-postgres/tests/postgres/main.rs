@@ -30,6 +30,7 @@ const TESTS: &[(&str, Test)] = &[
     ("pipelined_zombies_and_gaps_insert_nothing", writers::pipelined_zombies_and_gaps),
     ("a_seal_and_an_append_meet", writers::seal_against_appends),
     ("partitions_come_and_go", upkeep::partitions_come_and_go),
+    ("partitions_come_and_go_beside_appends", upkeep::beside_appends),
     ("followers_read_what_is_committed", writers::followers),
     ("wrong_surroundings_are_clear_errors", surroundings::table),
     ("a_wrong_password_is_a_clear_error", surroundings::password),
