@@ -47,7 +47,7 @@ pub(crate) fn table(server: &mut Server) {
     ];
     let (schema, sql) = (new_schema(), server.sql());
     let mut options = options(&schema);
-    options.append_wait = Duration::from_secs(2);
+    options.append_wait = Duration::from_secs(5);
     let mut log = LogPostgres::open(server.settings(), options).expect("open");
     let mut tail = done(log.append(Position::START, 1, b"one"));
     let function = |body: &str| {

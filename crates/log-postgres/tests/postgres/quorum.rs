@@ -110,7 +110,7 @@ pub(crate) fn absent_standby(_: &mut Server) {
     pair.wait_for_standby(true);
     pair.wait_until_synchronous();
     let schema = new_schema();
-    let mut zombie = pair.open(&schema, 400);
+    let mut zombie = pair.open(&schema, 3000);
     let tail = done(zombie.append(Position::START, 1, b"one"));
     pair.standby.crash().expect("it stops");
     let unknown = zombie.append(tail, 1, b"two");
@@ -123,7 +123,7 @@ pub(crate) fn absent_standby(_: &mut Server) {
     // Nor does anyone learn of a tail that no standby confirms.
     let mut hasty = LogPostgres::open(
         pair.primary.settings(),
-        LogOptions { read_wait: Duration::from_millis(1500), ..quorum(&schema, 400) },
+        LogOptions { read_wait: Duration::from_secs(6), ..quorum(&schema, 400) },
     )
     .expect("to look needs no standby");
     let barrier = hasty.tail();

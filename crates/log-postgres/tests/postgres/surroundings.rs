@@ -18,7 +18,7 @@ fn shown(error: &LogError) -> String {
 
 #[track_caller]
 fn refused(settings: Settings, options: LogOptions, expected: &str) {
-    match LogPostgres::open(settings, LogOptions { read_wait: Duration::from_secs(3), ..options }) {
+    match LogPostgres::open(settings, options) {
         Ok(_) => panic!("it is opened; expected: {expected}"),
         Err(error) => {
             let text = shown(&error);
@@ -77,7 +77,8 @@ pub(crate) fn table(server: &mut Server) {
     let forked = LogOptions { acknowledged: Some((Position { epoch: 1, index: 1 }, 9)), ..options(&schema) };
     refused(usual(), forked, "with digest 0000000000000009, and the database has an entry of epoch 1 with digest");
     let away = settings_of(server.dir.path(), "tertium", "postgres", &Environment::default());
-    refused(away, options(&schema), "connecting to the database postgres at");
+    let hasty = LogOptions { read_wait: Duration::from_secs(1), ..options(&schema) };
+    refused(away, hasty, "connecting to the database postgres at");
 
     // Who may only read opens the log and reads; to append is refused, for certain.
     let mut reader = LogPostgres::open(with("reader", "postgres"), options(&schema)).expect("it may look");

@@ -75,7 +75,8 @@ fn is_gone(sql: &Sql, pid: &str) -> bool {
 pub(crate) fn paused_zombie(server: &mut Server) {
     let (schema, sql) = (new_schema(), server.sql());
     let mut options = options(&schema);
-    options.append_wait = Duration::from_millis(500);
+    // What is not paused is done in much less, on a busy machine too.
+    options.append_wait = Duration::from_secs(3);
     let mut zombie = LogPostgres::open(server.settings(), options).expect("open");
     let tail = fill(&mut zombie, 1, 3);
     let pid = appender_pid(&sql, &schema);
