@@ -30,7 +30,7 @@ pub(crate) enum Again {
 }
 
 /// Refusals that stand for the key itself: remembered, or true whatever an earlier attempt did.
-const DEFINITE: [&str; 14] = [
+const DEFINITE: [&str; 17] = [
     "idempotency-key-reused",
     "operation-barred",
     "amount-invalid",
@@ -45,6 +45,9 @@ const DEFINITE: [&str; 14] = [
     "overflow",
     "insufficient-funds",
     "batch-refused",
+    "lease-held",
+    "lease-lost",
+    "lease-capacity-mismatch",
 ];
 
 pub(crate) fn judge(sent: Result<Response, Lost>) -> Judged {

@@ -33,7 +33,9 @@
 mod call;
 mod client;
 mod event;
+mod holder;
 mod judge;
+mod lease;
 mod ledger;
 mod number;
 mod outcome;
@@ -51,6 +53,8 @@ pub use event::{
     DeadLetter, DeadLetterPage, EventPage, NewEvent, Published, Retention, Subscription, SubscriptionChanged,
     SubscriptionSettings, Topic, TopicKept,
 };
+pub use holder::{HeldLease, HoldLease, LeaseLost};
+pub use lease::{Lease, LeaseGranted, LeaseHolder, LeasePage, LeaseReleased, LeaseRenewed, NewLease};
 pub use ledger::{
     Account, Accounts, BalanceAfter, Batch, BatchItem, BatchResult, History, ItemResult, Movement, NewAccount,
     NewTransfer, Operation, Page, Readiness, Transfer,
