@@ -14,6 +14,8 @@ use crate::search::{Object, Presence, Step};
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     accounts: Vec<Account>,
+    /// Accounts of which nothing was read yet since all was forgotten. Their balance is what was moved since then.
+    unknown: Vec<bool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -34,7 +36,8 @@ pub(crate) enum Entry {
 
 impl Object for Ledger {
     type Action = Entry;
-    type Undo = ();
+    /// What was learned: accounts, and what had been moved before.
+    type Undo = Vec<(u32, i128)>;
 
     fn is_observer(action: &Entry) -> bool {
         !matches!(action, Entry::Move { .. })
@@ -43,14 +46,17 @@ impl Object for Ledger {
     fn fits(&self, action: &Entry) -> bool {
         match action {
             Entry::Move { from, amount, .. } => from.is_none_or(|from| self.may_give(from, *amount)),
-            Entry::Short { account, amount } => !self.may_give(*account, *amount),
-            Entry::Read(balances) => {
-                balances.iter().all(|(account, balance)| self.accounts[*account as usize].balance == *balance)
-            }
+            Entry::Short { account, amount } => self.unknown[*account as usize] || !self.may_give(*account, *amount),
+            Entry::Read(balances) => balances.iter().all(|(account, balance)| {
+                !self.unknown[*account as usize] && self.accounts[*account as usize].balance == *balance
+            }),
         }
     }
 
-    fn step(&mut self, action: &Entry) -> Option<()> {
+    fn step(&mut self, action: &Entry) -> Option<Self::Undo> {
+        if let Entry::Read(balances) = action {
+            return self.learn(balances);
+        }
         if !self.fits(action) {
             return None;
         }
@@ -58,10 +64,14 @@ impl Object for Ledger {
             self.add(*from, -amount);
             self.add(*to, *amount);
         }
-        Some(())
+        Some(Vec::new())
     }
 
-    fn undo(&mut self, action: &Entry, (): ()) {
+    fn undo(&mut self, action: &Entry, learned: Self::Undo) {
+        for (account, moved) in learned {
+            self.accounts[account as usize].balance = moved;
+            self.unknown[account as usize] = true;
+        }
         if let Entry::Move { from, to, amount } = action {
             self.add(*from, *amount);
             self.add(*to, -amount);
@@ -72,8 +82,25 @@ impl Object for Ledger {
         0
     }
 
+    fn write_state(&self, words: &mut Vec<u64>) {
+        for (Account { balance, .. }, unknown) in self.accounts.iter().zip(&self.unknown) {
+            // Both halves of it, whatever its sign.
+            words.extend([*balance as u64, (*balance >> 64) as u64, u64::from(*unknown)]);
+        }
+    }
+
     fn changes(_before: u64, _after: u64) -> bool {
         true
+    }
+
+    fn forgotten(&self) -> Option<Self> {
+        let nothing_moved = |account: &Account| Account { balance: 0, ..*account };
+        let accounts: Vec<Account> = self.accounts.iter().map(nothing_moved).collect();
+        Some(Self { unknown: vec![true; accounts.len()], accounts })
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.unknown.contains(&true)
     }
 
     fn is_worth(&self) -> bool {
@@ -85,7 +112,24 @@ impl Ledger {
     fn may_give(&self, account: u32, amount: i128) -> bool {
         let Account { balance, floor } = self.accounts[account as usize];
         // All amounts and balances of a history together are within i128: its reader saw to that.
-        floor.is_none_or(|floor| balance - amount >= floor)
+        self.unknown[account as usize] || floor.is_none_or(|floor| balance - amount >= floor)
+    }
+
+    /// What is not known is from now on what was read.
+    fn learn(&mut self, balances: &[(u32, i128)]) -> Option<Vec<(u32, i128)>> {
+        let agrees = |(account, balance): &(u32, i128)| {
+            self.unknown[*account as usize] || self.accounts[*account as usize].balance == *balance
+        };
+        if !balances.iter().all(agrees) {
+            return None;
+        }
+        let mut learned = Vec::new();
+        for (account, balance) in balances.iter().filter(|(account, _)| self.unknown[*account as usize]) {
+            learned.push((*account, self.accounts[*account as usize].balance));
+            self.accounts[*account as usize].balance = *balance;
+        }
+        learned.iter().for_each(|(account, _)| self.unknown[*account as usize] = false);
+        Some(learned)
     }
 
     fn add(&mut self, account: Option<u32>, amount: i128) {
@@ -164,9 +208,11 @@ fn part(
         [] => unreachable!("a part has at least one account"),
     };
     let accounts = members.iter().map(|account| all[*account as usize]).collect();
+    let unknown = vec![false; members.len()];
     let steps = steps.iter().filter_map(seen_from).collect();
-    // A transfer that may happen any number of times would lead to states without end.
-    Part::new(name, Ledger { accounts }, steps, Presence::Once, is_necessary_only)
+    // A transfer that may happen any number of times would lead to states without end, and of many that may happen at any
+    // later time some add up to whatever was read.
+    Part::new(name, Ledger { accounts, unknown }, steps, Presence::Within, is_necessary_only)
 }
 
 impl Entry {

@@ -42,14 +42,14 @@ impl<O: Object> Part<O> {
     }
 
     pub(crate) fn decide(&self, budget: &mut Budget<'_>) -> Found {
-        self.search(&self.known(), budget)
+        self.search(&self.object, &self.known(), budget)
     }
 
     /// The operations of a piece that cannot be explained whatever became of all others, given that the whole cannot and
     /// where the search for the whole came to its end. None of the piece can be spared, unless the work was too much.
     ///
     /// What leaves the piece is freed, not forgotten: an observer is not looked at any more, but an update may still take
-    /// effect at any time after its call. So what stays contradicts itself for no other reason than before.
+    /// effect, as `freed` says. So what stays contradicts itself for no other reason than before.
     ///
     /// `cost` is what the search for the whole took, in configurations.
     pub(crate) fn smallest(
@@ -60,7 +60,8 @@ impl<O: Object> Part<O> {
         budget: &mut Budget<'_>,
     ) -> Vec<usize> {
         let left = ATTEMPTS_CONFIGURATIONS_MAX;
-        let mut piece = Piece { part: self, presence: self.known(), attempts: 0, left, cost };
+        let object = self.object.clone();
+        let mut piece = Piece { part: self, object, presence: self.known(), attempts: 0, left, cost };
         self.narrow(end, &mut piece, budget);
         let mut by_client: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for step in piece.held() {
@@ -93,7 +94,8 @@ impl<O: Object> Part<O> {
         loop {
             let is_kept: BTreeSet<usize> = answered.iter().rev().take(kept).copied().collect();
             let freed: Vec<usize> = piece.held().into_iter().filter(|step| !is_kept.contains(step)).collect();
-            if piece.try_free(&freed, budget) {
+            let begin = is_kept.iter().map(|step| self.steps[*step].call).min().unwrap_or(0);
+            if piece.try_forget(begin, &freed, budget) || piece.try_free(&freed, budget) {
                 return;
             }
             if kept >= answered.len() {
@@ -112,14 +114,16 @@ impl<O: Object> Part<O> {
         self.steps.iter().map(known).collect()
     }
 
-    fn search(&self, presence: &[Presence], budget: &mut Budget<'_>) -> Found {
-        search(&self.object, &self.steps, &self.events, presence, budget)
+    fn search(&self, object: &O, presence: &[Presence], budget: &mut Budget<'_>) -> Found {
+        search(object, &self.steps, &self.events, presence, budget)
     }
 }
 
 /// A contradiction that is being made smaller.
 struct Piece<'a, O: Object> {
     part: &'a Part<O>,
+    /// At its start, or forgotten.
+    object: O,
     presence: Vec<Presence>,
     attempts: u32,
     left: u64,
@@ -130,30 +134,54 @@ struct Piece<'a, O: Object> {
 impl<O: Object> Piece<'_, O> {
     /// The steps that are still held to what is known of them.
     fn held(&self) -> Vec<usize> {
-        let free = [self.part.freed, Presence::Absent];
+        // What is uncertain has no end that freeing it would keep it within.
+        let uncertain = if self.part.freed == Presence::Within { Presence::Once } else { self.part.freed };
+        let free = [self.part.freed, uncertain, Presence::Absent];
         (0..self.presence.len()).filter(|step| !free.contains(&self.presence[*step])).collect()
     }
 
     /// Frees the steps if there is a contradiction without them.
     fn try_free(&mut self, steps: &[usize], budget: &mut Budget<'_>) -> bool {
-        if self.attempts == ATTEMPTS_MAX || self.left == 0 || budget.is_stopped || steps.is_empty() {
+        if steps.is_empty() {
             return false;
         }
-        self.attempts += 1;
+        let freed = self.freed(steps);
+        self.attempt(self.object.clone(), freed, budget)
+    }
+
+    /// Frees the steps, and forgets what came before an instant altogether, with whatever state it led to.
+    fn try_forget(&mut self, begin: u64, steps: &[usize], budget: &mut Budget<'_>) -> bool {
+        let Some(object) = self.object.forgotten() else { return false };
+        let mut freed = self.freed(steps);
+        for step in steps.iter().filter(|step| self.part.steps[**step].returned.is_some_and(|at| at < begin)) {
+            freed[*step] = Presence::Absent;
+        }
+        self.attempt(object, freed, budget)
+    }
+
+    fn freed(&self, steps: &[usize]) -> Vec<Presence> {
         let mut freed = self.presence.clone();
         for step in steps {
             let is_observer = O::is_observer(&self.part.steps[*step].action);
             freed[*step] = if is_observer { Presence::Absent } else { self.part.freed };
         }
+        freed
+    }
+
+    fn attempt(&mut self, object: O, freed: Vec<Presence>, budget: &mut Budget<'_>) -> bool {
+        if self.attempts == ATTEMPTS_MAX || self.left == 0 || budget.is_stopped {
+            return false;
+        }
+        self.attempts += 1;
         let allowance = self.left.min(ATTEMPT_CONFIGURATIONS.saturating_add(self.cost.saturating_mul(2)));
         let mut attempt = Budget { left: allowance, watch: &mut *budget.watch, ..*budget };
-        let found = self.part.search(&freed, &mut attempt);
+        let found = self.part.search(&object, &freed, &mut attempt);
         let cost = allowance - attempt.left;
         self.left -= cost;
         (budget.spent, budget.is_stopped) = (attempt.spent, attempt.is_stopped);
         let holds = matches!(found, Found::Contradiction { .. });
         if holds {
-            (self.presence, self.cost) = (freed, cost);
+            (self.object, self.presence, self.cost) = (object, freed, cost);
         }
         holds
     }

@@ -122,8 +122,20 @@ impl Object for Register {
         self.state
     }
 
+    fn write_state(&self, words: &mut Vec<u64>) {
+        words.push(self.state);
+    }
+
     fn changes(before: u64, after: u64) -> bool {
         before != after
+    }
+
+    fn forgotten(&self) -> Option<Self> {
+        None
+    }
+
+    fn is_forgotten(&self) -> bool {
+        false
     }
 
     fn is_worth(&self) -> bool {

@@ -29,8 +29,14 @@ pub(crate) trait Object: Clone {
     fn undo(&mut self, action: &Self::Action, undo: Self::Undo);
     /// What tells states apart that the same operations may lead to.
     fn memo(&self) -> u64;
+    /// What tells all states apart, whatever led to them.
+    fn write_state(&self, words: &mut Vec<u64>);
     /// Whether a step from a state with one memo to a state with the other changed anything.
     fn changes(before: u64, after: u64) -> bool;
+    /// The same object in a state of which nothing is known, if it can be that: then an observer's answer may be what it
+    /// is known from, and taking it is a step like others.
+    fn forgotten(&self) -> Option<Self>;
+    fn is_forgotten(&self) -> bool;
     /// Whether an operation that nobody needs is worth taking to come here.
     fn is_worth(&self) -> bool;
 }
@@ -53,6 +59,8 @@ pub(crate) enum Presence {
     Certain,
     /// It takes effect once at any time after its call, or never.
     Once,
+    /// It takes effect once between its call and its answer, or never.
+    Within,
     /// It takes effect any number of times after its call.
     Again,
     /// It is not looked at.
@@ -153,6 +161,10 @@ struct Search<'a, O: Object> {
     presence: &'a [Presence],
     list: List,
     taken: Taken,
+    /// Whether some operations can be missed: see [`Presence::Within`].
+    can_miss: bool,
+    /// Whether the order of what was taken matters to the state, and observers may be more than observers.
+    is_stateful: bool,
     seen: Seen,
     key: Vec<u64>,
     frames: Vec<Frame<O::Undo>>,
@@ -195,7 +207,7 @@ impl<'a, O: Object> Search<'a, O> {
         let mut first = HashMap::new();
         let mut is_there = |event: &Event| match presence_of(event) {
             Presence::Certain => true,
-            Presence::Once => !event.is_return,
+            Presence::Once | Presence::Within => !event.is_return,
             Presence::Again => {
                 let action = &steps[event.step as usize].action;
                 !event.is_return && *first.entry(action).or_insert(event.step) == event.step
@@ -209,12 +221,16 @@ impl<'a, O: Object> Search<'a, O> {
             .map(|(at, event)| Node { event: *event, at })
             .collect();
         let taken = Taken::new(steps, presence, &present);
+        let can_miss = presence.contains(&Presence::Within);
+        let is_stateful = can_miss || object.is_forgotten();
         Self {
             object,
             steps,
             presence,
             list: List::new(present, steps.len()),
             taken,
+            can_miss,
+            is_stateful,
             seen: Seen::new(memory_bytes_max),
             key: Vec::new(),
             frames: Vec::new(),
@@ -248,7 +264,7 @@ impl<'a, O: Object> Search<'a, O> {
         self.observe();
         let Some(first_return) = self.list.first_return() else { return Entered::Done };
         self.furthest = self.furthest.max(first_return.at);
-        self.taken.write_key(first_return.event.step as usize, self.object.memo(), &mut self.key);
+        self.write_key(first_return.event.step as usize);
         match self.seen.insert(&self.key) {
             Remembered::New => {}
             Remembered::Known => {
@@ -266,6 +282,16 @@ impl<'a, O: Object> Search<'a, O> {
         Entered::Onward
     }
 
+    /// What was missed is not named any more, and what was learned depends on when: then the state is named itself.
+    fn write_key(&mut self, blocking: usize) {
+        self.taken.write_key(blocking, &mut self.key);
+        if self.is_stateful {
+            self.object.write_state(&mut self.key);
+        } else {
+            self.key.push(self.object.memo());
+        }
+    }
+
     fn observe(&mut self) {
         loop {
             let before = self.observed.len();
@@ -273,7 +299,7 @@ impl<'a, O: Object> Search<'a, O> {
             while let Some(Node { event: Event { step, is_return: false }, .. }) = self.list.node(node) {
                 let action = &self.steps[step as usize].action;
                 node = self.list.after(node);
-                if O::is_observer(action) && self.object.fits(action) {
+                if O::is_observer(action) && self.object.fits(action) && !self.would_miss(step) {
                     self.lift(step);
                     self.observed.push(step);
                 }
@@ -282,6 +308,11 @@ impl<'a, O: Object> Search<'a, O> {
                 return;
             }
         }
+    }
+
+    /// Whether something may still be taken now that could not be taken after this one: then it is not taken at once.
+    fn would_miss(&self, step: u32) -> bool {
+        self.can_miss && self.taken.would_miss(self.steps[step as usize].call)
     }
 
     fn forget_observed(&mut self, from: usize) {
@@ -293,13 +324,15 @@ impl<'a, O: Object> Search<'a, O> {
 
     /// What may come next: what was called before the first answer that is still missing. First what must be taken some time.
     fn gather(&mut self) {
-        for wanted in [Presence::Certain, Presence::Once, Presence::Again] {
+        for wanted in [Presence::Certain, Presence::Once, Presence::Within, Presence::Again] {
             let mut node = self.list.first();
             while let Some(Node { event: Event { step, is_return: false }, .. }) = self.list.node(node) {
                 node = self.list.after(node);
                 let at = step as usize;
-                let is_next = self.presence[at] == wanted && !O::is_observer(&self.steps[at].action);
-                if is_next && !self.taken.waits_for_twin(at) {
+                // An observer is a candidate only where it was not taken at once: something would be missed, or is learned.
+                let is_next =
+                    self.presence[at] == wanted && (self.is_stateful || !O::is_observer(&self.steps[at].action));
+                if is_next && !self.taken.waits_for_twin(at) && !self.taken.is_missed(at) {
                     self.candidates.push(step);
                 }
             }

@@ -97,22 +97,23 @@ fn same(one: &Action, other: &Action) -> bool {
     }
 }
 
-/// Tries every order of those that must be in it, with every choice of those that may.
-fn by_force(state: &Plain, left: &[&Operation]) -> bool {
-    let end = left.iter().filter_map(|operation| operation.returned()).min();
+/// Tries every order of those that must be in it, with every choice of those that may: those that are uncertain, and those
+/// that have `until`, which are uncertain too but not taken after what was called later than that.
+fn by_force(state: &Plain, left: &[(&Operation, u64)], latest: u64) -> bool {
+    let end = left.iter().filter_map(|(operation, _)| operation.returned()).min();
     let Some(end) = end else { return true };
-    (0..left.len()).filter(|at| left[*at].call <= end).any(|at| {
+    (0..left.len()).filter(|at| left[*at].0.call <= end && left[*at].1 >= latest).any(|at| {
         let mut state = state.clone();
-        let rest: Vec<&Operation> =
+        let rest: Vec<_> =
             left.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, operation)| *operation).collect();
-        state.agrees(left[at]) && by_force(&state, &rest)
+        state.agrees(left[at].0) && by_force(&state, &rest, latest.max(left[at].0.call))
     })
 }
 
 fn is_legal_by_force(history: &History) -> bool {
-    let left: Vec<&Operation> =
-        history.operations().iter().filter(|operation| operation.answer != Answer::NotDone).collect();
-    by_force(&Plain::new(history.model()), &left)
+    let left = history.operations().iter().filter(|operation| operation.answer != Answer::NotDone);
+    let left: Vec<_> = left.map(|operation| (operation, u64::MAX)).collect();
+    by_force(&Plain::new(history.model()), &left, 0)
 }
 
 fn verdict(history: &History) -> Verdict {
@@ -263,19 +264,22 @@ fn planted(history: &History, at: usize, by: u8) -> History {
     History::new(history.model().clone(), operations).expect("one change keeps it a history")
 }
 
-/// The piece alone, all other updates in it uncertain and all other observers gone, is still illegal.
+/// The piece alone is still illegal, where all other updates are uncertain and all other observers are gone. In a ledger they
+/// still have their time.
 fn is_offence(history: &History, offence: &[usize]) -> bool {
+    let is_ledger = matches!(history.model(), Model::Ledger { .. });
     let freed = history.operations().iter().enumerate().filter_map(|(at, operation)| {
-        let is_in = offence.contains(&at);
         let is_lost = operation.answer == Answer::NotDone || matches!(operation.answer, Answer::Refused { .. });
-        match (is_in, operation.action.is_update() && !is_lost) {
-            (true, _) => Some(operation.clone()),
-            (false, true) => Some(Operation { answer: Answer::Uncertain, ..operation.clone() }),
+        let until = if is_ledger { operation.returned().unwrap_or(u64::MAX) } else { u64::MAX };
+        match (offence.contains(&at), operation.action.is_update() && !is_lost) {
+            (true, _) => Some((operation.clone(), u64::MAX)),
+            (false, true) => Some((Operation { answer: Answer::Uncertain, ..operation.clone() }, until)),
             (false, false) => None,
         }
     });
-    let freed = History::new(history.model().clone(), freed.collect()).expect("a part of a history is one");
-    !is_legal_by_force(&freed)
+    let freed: Vec<(Operation, u64)> = freed.collect();
+    let freed: Vec<_> = freed.iter().map(|(operation, until)| (operation, *until)).collect();
+    !by_force(&Plain::new(history.model()), &freed, 0)
 }
 
 proptest! {

@@ -121,6 +121,9 @@ fn ledgers() {
         "account a and 1 connected with it: 3 4",
     );
     check(&[pay, r#"y 1..8 "op":"read","balances":{"a":3,"b":0}"#], "account a and 1 connected with it: 3");
+    // What was before the first read is of no matter, since that read it.
+    let [before, after] = [r#"y 10..11 "op":"read","balances":{"a":3}"#, r#"y 14..15 "op":"read","balances":{"a":3}"#];
+    check(&[pay, before, r#"z 12..13 "op":"transfer","from":"w","to":"a","amount":5"#, after], "account a: 3 4 5");
     // Floors.
     let short =
         r#"z 3..4 "op":"transfer","from":"a","to":"b","amount":4,"outcome":"refused","code":"insufficient-funds""#;
