@@ -9,6 +9,7 @@ mod errors;
 mod exit;
 mod import;
 mod keys;
+mod lease;
 mod log;
 mod operation;
 mod output;
@@ -59,6 +60,7 @@ enum Command {
     Saga(saga::SagaArgs),
     Run(run::RunArgs),
     Uncertain(uncertain::UncertainArgs),
+    Lease(Box<lease::LeaseArgs>),
     Topic(topic::TopicArgs),
     Subscription(Box<subscription::SubscriptionArgs>),
     Import(Box<import::ImportArgs>),
@@ -102,6 +104,7 @@ fn run(command: Command, format: Format) -> Ended {
         Command::Saga(args) => remote::block_on(args.run(format))?,
         Command::Run(args) => remote::block_on(args.run(format))?,
         Command::Uncertain(args) => remote::block_on(args.run(format))?,
+        Command::Lease(args) => remote::block_on(args.run(format))?,
         Command::Topic(args) => remote::block_on(args.run(format))?,
         Command::Subscription(args) => remote::block_on(args.run(format))?,
         Command::Import(args) => remote::block_on(args.run(format))?,
