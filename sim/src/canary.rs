@@ -57,11 +57,17 @@ pub enum Canary {
     ForgetOffset,
     /// Deliveries take no heed of keys.
     ForgetEventKeys,
+    /// Leases expire long before their holders believe it.
+    EarlyExpiry,
+    /// Tokens begin anew after a restart.
+    TokenAgain,
+    /// A holder counts its lease from the answer, and to its very end.
+    CountFromAnswer,
 }
 
 impl Canary {
     /// All of them, with the number of seeds within which each must be found.
-    pub const ALL: [(Self, u64); 26] = [
+    pub const ALL: [(Self, u64); 29] = [
         (Self::SkipSync, 20),
         (Self::AnswerBeforeDurable, 20),
         (Self::ForgetKeys, 20),
@@ -88,6 +94,9 @@ impl Canary {
         (Self::ClaimIsIdle, 40),
         (Self::ForgetOffset, 40),
         (Self::ForgetEventKeys, 60),
+        (Self::EarlyExpiry, 40),
+        (Self::TokenAgain, 40),
+        (Self::CountFromAnswer, 80),
     ];
 
     /// The name on the command line.
@@ -119,6 +128,9 @@ impl Canary {
             Self::ClaimIsIdle => "claim-is-idle",
             Self::ForgetOffset => "forget-offset",
             Self::ForgetEventKeys => "forget-event-keys",
+            Self::EarlyExpiry => "early-expiry",
+            Self::TokenAgain => "token-again",
+            Self::CountFromAnswer => "count-from-answer",
         }
     }
 

@@ -7,6 +7,7 @@ use words::{Fingerprint, Position, Stamp};
 
 use crate::calls::{CallsMade, When};
 use crate::events::EventsMade;
+use crate::leases::LeasesHeld;
 use crate::report::Outcome;
 use crate::runs::RunsAsked;
 use crate::witness::Witness;
@@ -72,6 +73,8 @@ pub(crate) struct Ledger {
     pub(crate) runs_asked: RunsAsked,
     /// Events, as they were outside the log.
     pub(crate) events_made: EventsMade,
+    /// Leases, as their holders believed in them.
+    pub(crate) leases_held: LeasesHeld,
     /// Whether the wall clock was allowed to jump across a restart, so that timers may be early.
     pub(crate) clock_was_rebased: bool,
 }
@@ -83,6 +86,7 @@ impl Ledger {
         outcome.calls = witness.calls.count(&self.calls_made);
         outcome.runs = witness.runs.counts();
         outcome.events = witness.events.count(&self.events_made);
+        outcome.leases = witness.leases.counts();
         outcome.sometimes.attempt_unreported |= witness.attempt_unreported;
         self.check_answers(&witness)?;
         self.check_real_time()?;
@@ -90,6 +94,7 @@ impl Ledger {
         witness.calls.judge(&self.calls_made, &|index| self.when(index), self.clock_was_rebased)?;
         witness.runs.judge(&witness.calls, &self.calls_made)?;
         witness.events.judge(&self.events_made)?;
+        outcome.leases.fenced = self.leases_held.judge()?;
         self.late.clone().map_or(Ok(()), Err)
     }
 
@@ -103,7 +108,10 @@ impl Ledger {
 
     fn check_answers(&self, witness: &Witness) -> Result<(), String> {
         for answered in &self.answered {
-            let is_known = || witness.calls.knows(&answered.key) || witness.runs.knows(&answered.key);
+            let is_known = || {
+                let key = &answered.key;
+                witness.calls.knows(key) || witness.runs.knows(key) || witness.leases.knows(key)
+            };
             if matches!(answered.reply, Reply::Pending { .. }) && !is_known() {
                 return Err(format!("`{}` was answered as accepted, and the log knows of none", answered.key));
             }

@@ -1,7 +1,9 @@
 //! A client: asks, waits, asks again under the same key, and settles when it gives up.
 
+mod leases;
 mod workflows;
 
+pub(crate) use leases::{Held, LeaseAsked, LeaseStep};
 pub(crate) use workflows::command;
 
 use std::collections::VecDeque;
@@ -53,6 +55,7 @@ pub(crate) enum Kind {
     Run,
     Control,
     Publish,
+    Lease,
     Other,
 }
 
@@ -72,6 +75,8 @@ pub(crate) enum Action {
     Resolve,
     /// To control one of the runs there are.
     Control,
+    /// To do something about leases.
+    Lease,
 }
 
 /// A client's memory.
@@ -90,6 +95,10 @@ pub(crate) struct Client {
     /// The same of sagas and their runs, and of events.
     pub(crate) sagas_percent: u32,
     pub(crate) events_percent: u32,
+    leases_percent: u32,
+    /// How much shorter leases are asked for than it believes: 1, unless something errs.
+    ttl_divisor: u64,
+    held: Vec<Held>,
     /// What it does before anything else: the definitions and subscriptions that others count on.
     pub(crate) first: VecDeque<Call>,
     /// Whether one of its events, still to come, is taken by nobody.
@@ -117,6 +126,9 @@ impl Client {
             calls_percent,
             sagas_percent: 0,
             events_percent: 0,
+            leases_percent: 0,
+            ttl_divisor: 1,
+            held: Vec::new(),
             first: VecDeque::new(),
             has_poison: false,
             receivers,
@@ -155,6 +167,9 @@ impl Client {
     pub(crate) fn next(&mut self) -> Action {
         if let Some(call) = self.first.pop_front() {
             return Action::Write(call);
+        }
+        if self.leases_percent > 0 && self.rng.u32(0..100) < self.leases_percent {
+            return Action::Lease;
         }
         if self.sagas_percent > 0 && self.rng.u32(0..100) < self.sagas_percent {
             return self.of_sagas();

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::calls::CallCounts;
 use crate::events::EventCounts;
 use crate::faults::{Fault, FaultCounts};
+use crate::leases::LeaseCounts;
 use crate::runs::RunCounts;
 
 /// What one seed came to.
@@ -28,6 +29,8 @@ pub struct Outcome {
     pub runs: RunCounts,
     /// Events, and what they did.
     pub events: EventCounts,
+    /// Leases, and what became of them.
+    pub leases: LeaseCounts,
     /// Faults that acted.
     pub faults: FaultCounts,
     /// Situations that at least one run must reach.
@@ -148,6 +151,7 @@ impl Summary {
         self.total.calls.add(&outcome.calls);
         self.total.runs.add(&outcome.runs);
         self.total.events.add(&outcome.events);
+        self.total.leases.add(&outcome.leases);
         self.total.faults.add(&outcome.faults);
         self.total.sometimes.merge(&outcome.sometimes);
         if let Some(violation) = &outcome.violation {
@@ -161,7 +165,7 @@ impl Summary {
         let missed = sometimes.all().into_iter().filter(|(_, hit)| !**hit).map(|(name, _)| name);
         let calls = &self.total.calls;
         let ends = CallCounts::ENDS.iter().zip(calls.ends).filter(|(_, n)| *n == 0).map(|(end, _)| end.as_str());
-        let (runs, events) = (&self.total.runs, &self.total.events);
+        let (runs, events, leases) = (&self.total.runs, &self.total.events, &self.total.leases);
         let counted = [
             ("left to a person", calls.escalated),
             ("a run done", runs.ends[0]),
@@ -171,6 +175,10 @@ impl Summary {
             ("a step undone", runs.undone),
             ("an event taken", events.effects),
             ("an event given up", events.dead),
+            ("a lease granted to who waited", leases.waited),
+            ("a lease not granted in time", leases.given_up),
+            ("a lease expired", leases.expired),
+            ("a work fenced off", leases.fenced),
         ];
         let uncounted = counted.into_iter().filter(|(_, n)| *n == 0).map(|(name, _)| name);
         missed.chain(ends).chain(uncounted).collect()
@@ -198,6 +206,11 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "  {:<22} {}", "restarted", runs.restarts)?;
         writeln!(f, "events           {}: {} taken, {} given up", events.published, events.effects, events.dead)?;
+        let leases = &total.leases;
+        writeln!(f, "leases           {} granted, {} of them after a wait", leases.granted, leases.waited)?;
+        writeln!(f, "  {:<22} {}", "not granted in time", leases.given_up)?;
+        writeln!(f, "  {:<22} {}", "expired", leases.expired)?;
+        writeln!(f, "  {:<22} {}", "works fenced off", leases.fenced)?;
         writeln!(f, "simulated time   {:.0} s", total.simulated_us as f64 / 1e6)?;
         writeln!(f, "faults")?;
         for fault in Fault::ALL {

@@ -7,6 +7,7 @@ use words::{CellName, Fingerprint, Stamp};
 use crate::calls::{CallLog, When};
 use crate::check::{Ledger, ReadSeen};
 use crate::events::EventLog;
+use crate::leases::LeaseLog;
 use crate::runs::RunLog;
 
 /// What the log says of a key.
@@ -27,6 +28,7 @@ pub(crate) struct Witness {
     pub(crate) calls: CallLog,
     pub(crate) runs: RunLog,
     pub(crate) events: EventLog,
+    pub(crate) leases: LeaseLog,
     /// An attempt was given up although its leader still led.
     pub(crate) attempt_unreported: bool,
 }
@@ -39,6 +41,7 @@ struct Replay<'a> {
     calls: CallLog,
     runs: RunLog,
     events: EventLog,
+    leases: LeaseLog,
     attempt_unreported: bool,
     held: HashMap<u128, (u64, u64)>,
 }
@@ -56,6 +59,7 @@ impl Witness {
             calls: CallLog::default(),
             runs: RunLog::default(),
             events: EventLog::default(),
+            leases: LeaseLog::default(),
             attempt_unreported: false,
             held: HashMap::new(),
         };
@@ -81,8 +85,8 @@ impl Witness {
         if let Some(read) = reads.next() {
             return Err(format!("a read of `{}` saw entry {}, which is not in the log", read.account, read.position));
         }
-        let Replay { archive, by_key, calls, runs, events, attempt_unreported, .. } = replay;
-        Ok(Self { archive, by_key, calls, runs, events, attempt_unreported })
+        let Replay { archive, by_key, calls, runs, events, leases, attempt_unreported, .. } = replay;
+        Ok(Self { archive, by_key, calls, runs, events, leases, attempt_unreported })
     }
 }
 
@@ -116,6 +120,7 @@ impl Replay<'_> {
         self.calls.note(ordinal, when, &record)?;
         self.runs.note(ordinal, when, &record, &self.machine, &self.ledger.runs_asked)?;
         self.events.note(ordinal, when, &record)?;
+        self.leases.note(ordinal, &record)?;
         // An event bears the key of what published it.
         let is_event = matches!(record.body, Body::Topic(machine::TopicRecord::Published { .. }));
         if !record.key.is_empty() && !is_event {
@@ -158,7 +163,11 @@ impl Replay<'_> {
             return Ok(());
         };
         let is_same = first.fingerprint == fingerprint;
-        let is_end = matches!(record.body, Body::CallEnded(_) | Body::Saga(SagaRecord::Ended { .. }));
+        let is_end = match record.body {
+            Body::CallEnded(_) | Body::Saga(SagaRecord::Ended { .. }) => true,
+            Body::Lease(lease) => lease.began().is_some(),
+            _ => false,
+        };
         if is_end && is_same && std::mem::take(&mut first.is_pending) {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 mod clients;
 mod disasters;
+mod leases;
 mod outside;
 mod server;
 mod workflows;
@@ -148,6 +149,7 @@ struct World {
     /// Whether durable calls are part of the workload.
     has_calls: bool,
     workflows: Workflows,
+    leases_percent: u32,
     outside: Rng,
     outbox: Outbox,
     receivers: Vec<Receiver>,
@@ -178,6 +180,7 @@ impl World {
         let has_calls = outside.bool();
         let calls_percent = if has_calls { outside.u32(10..50) } else { 0 };
         let workflows = Workflows::draw(stream());
+        let leases_percent = leases::draw(stream());
         let bound_divisor = if settings.canary == Some(Canary::EarlyWayOut) { 3 } else { 1 };
         let client = |(id, rng)| {
             let mut client = Client::new(id, rng, calls_percent, RECEIVERS as u64);
@@ -206,6 +209,7 @@ impl World {
             next_id: 1,
             has_calls,
             workflows,
+            leases_percent,
             outside,
             outbox: Outbox::new(RECEIVERS),
             receivers: Vec::new(),
@@ -226,6 +230,7 @@ impl World {
             self.open_receivers();
         }
         self.begin_workflows();
+        self.begin_leases(self.leases_percent);
         self.start_node()?;
         for client in 0..self.settings.clients {
             self.after(client as u64 * 1_000, Event::Step { client });

@@ -30,6 +30,7 @@ impl World {
                 },
                 None => self.rest(at),
             },
+            Action::Lease => self.step_lease(at),
             Action::Control => match self.run_to_control() {
                 Some((run, control)) => {
                     if matches!(control, Control::Restart { .. }) {
@@ -43,7 +44,7 @@ impl World {
         }
     }
 
-    fn begin_write(&mut self, at: usize, state: Call) {
+    pub(super) fn begin_write(&mut self, at: usize, state: Call) {
         self.next_id += 1;
         let call = state.again.unwrap_or(self.next_id);
         if let Some(promise) = state.promise {
@@ -240,6 +241,7 @@ impl World {
         for id in ids {
             self.clients[at].0.learn_transfer(id);
         }
+        self.learn_lease(at, decided);
     }
 
     pub(super) fn note_sometimes(&mut self, reply: &Reply, is_settle: bool) {

@@ -91,6 +91,7 @@ impl World {
             Err(error) => return Err(format!("the server does not start: {error}")),
         };
         self.outcome.restarts += u64::from(self.life > 0);
+        self.ledger.leases_held.before_restart = self.ledger.leases_held.newest;
         self.outcome.sometimes.restarted_from_checkpoint |= node.recovered_from > 0;
         self.ledger.clock_was_rebased |= self.life > 0 && self.wall_offset_us != 0;
         self.adopt_log(&mut node)?;
