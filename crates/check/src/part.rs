@@ -23,7 +23,7 @@ const ATTEMPT_CONFIGURATIONS: u64 = 20_000;
 /// How many of the last operations are tried first.
 const NARROWEST: usize = 4;
 /// How much work all attempts at one contradiction may be together.
-const ATTEMPTS_CONFIGURATIONS_MAX: u64 = 5_000_000;
+const ATTEMPTS_CONFIGURATIONS_MAX: u64 = 1_000_000;
 /// How many attempts there may be.
 const ATTEMPTS_MAX: u32 = 5_000;
 /// Clients are freed one by one first, where they are no more than this.
@@ -61,7 +61,8 @@ impl<O: Object> Part<O> {
     ) -> Vec<usize> {
         let left = ATTEMPTS_CONFIGURATIONS_MAX;
         let object = self.object.clone();
-        let mut piece = Piece { part: self, object, presence: self.known(), attempts: 0, left, cost };
+        let freed = self.freed;
+        let mut piece = Piece { part: self, object, freed, presence: self.known(), attempts: 0, left, cost };
         self.narrow(end, &mut piece, budget);
         let mut by_client: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for step in piece.held() {
@@ -81,6 +82,13 @@ impl<O: Object> Part<O> {
                 break;
             }
             size = size.div_ceil(2);
+        }
+        // One by one more can be spared where each has to keep to its time.
+        piece.freed = Presence::Within;
+        for step in piece.held() {
+            if piece.presence[step] == Presence::Certain {
+                piece.try_free(&[step], budget);
+            }
         }
         piece.held().into_iter().map(|step| self.steps[step].operation).collect()
     }
@@ -124,6 +132,8 @@ struct Piece<'a, O: Object> {
     part: &'a Part<O>,
     /// At its start, or forgotten.
     object: O,
+    /// What updates become that leave it.
+    freed: Presence,
     presence: Vec<Presence>,
     attempts: u32,
     left: u64,
@@ -136,7 +146,7 @@ impl<O: Object> Piece<'_, O> {
     fn held(&self) -> Vec<usize> {
         // What is uncertain has no end that freeing it would keep it within.
         let uncertain = if self.part.freed == Presence::Within { Presence::Once } else { self.part.freed };
-        let free = [self.part.freed, uncertain, Presence::Absent];
+        let free = [self.part.freed, uncertain, Presence::Within, Presence::Absent];
         (0..self.presence.len()).filter(|step| !free.contains(&self.presence[*step])).collect()
     }
 
@@ -163,7 +173,7 @@ impl<O: Object> Piece<'_, O> {
         let mut freed = self.presence.clone();
         for step in steps {
             let is_observer = O::is_observer(&self.part.steps[*step].action);
-            freed[*step] = if is_observer { Presence::Absent } else { self.part.freed };
+            freed[*step] = if is_observer { Presence::Absent } else { self.freed };
         }
         freed
     }

@@ -50,8 +50,8 @@ pub enum Verdict {
     },
 }
 
-/// Operations that contradict one another, whatever became of all the others: those of a ledger in their time or not at all,
-/// others at any time after their call, again and again, or not at all.
+/// Operations that contradict one another, whatever became of all the others: each between its call and its answer, or not
+/// at all.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Offence {
     /// What they are about: a key, an account.

@@ -264,13 +264,12 @@ fn planted(history: &History, at: usize, by: u8) -> History {
     History::new(history.model().clone(), operations).expect("one change keeps it a history")
 }
 
-/// The piece alone is still illegal, where all other updates are uncertain and all other observers are gone. In a ledger they
-/// still have their time.
+/// The piece alone is still illegal, where all other updates are uncertain and all other observers are gone: those that
+/// were answered have their time still.
 fn is_offence(history: &History, offence: &[usize]) -> bool {
-    let is_ledger = matches!(history.model(), Model::Ledger { .. });
     let freed = history.operations().iter().enumerate().filter_map(|(at, operation)| {
         let is_lost = operation.answer == Answer::NotDone || matches!(operation.answer, Answer::Refused { .. });
-        let until = if is_ledger { operation.returned().unwrap_or(u64::MAX) } else { u64::MAX };
+        let until = operation.returned().unwrap_or(u64::MAX);
         match (offence.contains(&at), operation.action.is_update() && !is_lost) {
             (true, _) => Some((operation.clone(), u64::MAX)),
             (false, true) => Some((Operation { answer: Answer::Uncertain, ..operation.clone() }, until)),
@@ -304,6 +303,10 @@ proptest! {
             Verdict::Undecided { .. } => prop_assert!(false, "undecided"),
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     /// Where an object's history is long, the piece stays small.
     #[test]
