@@ -119,8 +119,21 @@ pub(crate) fn problem_of(response: &Response) -> Problem {
     }
 }
 
+/// The longest that `Retry-After` is read as: a day.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// `Retry-After` (RFC 9110, section 10.2.3), a day at most. A date, which something between here and the server may have
+/// put there, is read against the answer's own `Date`: two clocks are never compared. Without one it says nothing.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    text(headers, "retry-after")?.trim().parse().ok().map(Duration::from_secs)
+    let asked = text(headers, "retry-after")?.trim();
+    let after = match asked.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
+            date(asked)?.duration_since(date(text(headers, "date")?)?).unwrap_or_default()
+        }
+    };
+    Some(after.min(RETRY_AFTER_MAX))
 }
 
 /// A header, if it is there and is text.
@@ -138,6 +151,25 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_against_the_answers_own() {
+        let (sent, then) = ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:05 GMT");
+        for (asked, date, seconds) in [
+            ("2", None, Some(2)),
+            ("86401", None, Some(86_400)),
+            (then, Some(sent), Some(5)),
+            (sent, Some(then), Some(0)),
+            ("Fri, 21 Oct 2016 07:28:00 GMT", Some(sent), Some(86_400)),
+            (then, None, None),
+            (then, Some("today"), None),
+            ("soon", Some(sent), None),
+        ] {
+            let mut headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static(asked))]);
+            headers.extend(date.map(|date| (http::header::DATE, HeaderValue::from_static(date))));
+            assert_eq!(retry_after(&headers), seconds.map(Duration::from_secs), "{asked}, {date:?}");
+        }
+    }
 
     fn check(status: u16, outcome: Option<&'static str>, code: &str, expect: &str) {
         let mut headers = HeaderMap::new();

@@ -1,7 +1,7 @@
 //! How long to pause before a retry, and how long the receiver asked for: clients that failed together must not return
 //! together.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 
@@ -45,26 +45,33 @@ pub enum Pushback {
     Never,
 }
 
-/// Reads `Retry-After` (RFC 9110, section 10.2.3) and `grpc-retry-pushback-ms` (gRPC proposal A6). A date is read against
-/// the answer's own `Date`, so that no two clocks are compared; without one it says nothing.
+/// Reads `Retry-After` and `grpc-retry-pushback-ms` (gRPC proposal A6).
 pub fn pushback(headers: &HeaderMap) -> Pushback {
     if let Some(value) = headers.get("grpc-retry-pushback-ms") {
         // A6: what is negative or no number means "do not retry".
         let ms = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
         return ms.map_or(Pushback::Never, |ms| Pushback::After(Duration::from_millis(ms.into())));
     }
-    let Some(text) = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()) else {
-        return Pushback::Silent;
+    retry_after(headers).map_or(Pushback::Silent, Pushback::After)
+}
+
+/// The longest that `Retry-After` is read as: a day.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// Reads `Retry-After` (RFC 9110, section 10.2.3), a day at most. A date is read against the answer's own `Date`, so that
+/// no two clocks are compared; without one it says nothing.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let asked = text(header::RETRY_AFTER)?;
+    let after = if !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than can be counted are more than a day, too.
+        asked.parse().map_or(Duration::MAX, Duration::from_secs)
+    } else {
+        let date = |text: &str| httpdate::parse_http_date(text).ok();
+        let (then, sent) = (date(asked)?, date(text(header::DATE)?)?);
+        then.duration_since(sent).unwrap_or_default()
     };
-    if let Ok(seconds) = text.trim().parse::<u32>() {
-        return Pushback::After(Duration::from_secs(seconds.into()));
-    }
-    let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
-    let sent: Option<SystemTime> = headers.get(header::DATE).and_then(|value| date(value.to_str().ok()?));
-    match (date(text), sent) {
-        (Some(then), Some(sent)) => Pushback::After(then.duration_since(sent).unwrap_or_default()),
-        _ => Pushback::Silent,
-    }
+    Some(after.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -103,6 +110,25 @@ mod tests {
         let (sent, then) = ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:05 GMT");
         check(&[("retry-after", then), ("date", sent)], after(5_000));
         check(&[("retry-after", sent), ("date", then)], after(0));
+        // The two older forms of a date, and one that means a leap day.
+        check(&[("retry-after", "Wednesday, 21-Oct-15 07:28:05 GMT"), ("date", sent)], after(5_000));
+        check(&[("retry-after", "Wed Oct 21 07:28:05 2015"), ("date", sent)], after(5_000));
+        check(
+            &[("retry-after", "Thu, 29 Feb 2024 00:00:00 GMT"), ("date", "Wed, 28 Feb 2024 23:59:59 GMT")],
+            after(1_000),
+        );
+        // A receiver whose clock is years off says the same.
+        check(
+            &[("retry-after", "Thu, 01 Jan 1970 00:01:00 GMT"), ("date", "Thu, 01 Jan 1970 00:00:00 GMT")],
+            after(60_000),
+        );
+        check(&[("retry-after", then), ("date", "just now")], Pushback::Silent);
+        check(&[("retry-after", "Wed, 21 Oct 2015"), ("date", sent)], Pushback::Silent);
+        check(&[("retry-after", ""), ("date", sent)], Pushback::Silent);
+        // No longer than a day, however it is said.
+        check(&[("retry-after", "Fri, 21 Oct 2016 07:28:00 GMT"), ("date", sent)], after(86_400_000));
+        check(&[("retry-after", "86401")], after(86_400_000));
+        check(&[("retry-after", "99999999999999999999")], after(86_400_000));
         check(&[("grpc-retry-pushback-ms", "15")], after(15));
         check(&[("grpc-retry-pushback-ms", "-1")], Pushback::Never);
         check(&[("grpc-retry-pushback-ms", "x"), ("retry-after", "2")], Pushback::Never);
