@@ -41,6 +41,8 @@ pub struct Call {
     pub retries_max: u32,
     /// Whether it changes nothing: only then may it be hedged.
     pub read: bool,
+    /// Whether it is a later attempt at what was tried before: [`Terms::again`].
+    pub again: bool,
     /// The largest body of an answer that is read, where the destination's own bound is not lower. Default no bound.
     pub answer_bytes_max: u64,
 }
@@ -57,6 +59,7 @@ impl Call {
             key: None,
             deadline: Duration::from_millis(words::DEADLINE_DEFAULT_MS),
             retries_max: crate::terms::RETRIES_MAX,
+            again: false,
             answer_bytes_max: u64::MAX,
         }
     }
@@ -153,7 +156,7 @@ impl Client {
     /// became of it is as uncertain as after a time-out.
     pub async fn call(&self, call: Call) -> Report {
         let starting = Terms::starting(Instant::now(), call.deadline, call.retries_max, call.read);
-        let terms = Terms { answer_bytes_max: call.answer_bytes_max, ..starting };
+        let terms = Terms { again: call.again, answer_bytes_max: call.answer_bytes_max, ..starting };
         let result = match self.destination(&call.url) {
             Ok(destination) => {
                 let request = request_of(call, terms.clone());
@@ -235,8 +238,8 @@ fn request_of(call: Call, terms: Terms) -> Request<Bytes> {
     request
 }
 
-/// As a structured-field string (RFC 9651, section 3.3.3).
-fn key_value(key: &Key) -> HeaderValue {
+/// A key as the value of a header: a structured-field string (RFC 9651, section 3.3.3).
+pub fn key_value(key: &Key) -> HeaderValue {
     let mut quoted = String::with_capacity(key.as_str().len() + 2);
     quoted.push('"');
     for character in key.as_str().chars() {

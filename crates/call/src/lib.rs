@@ -49,7 +49,7 @@ mod stack;
 mod terms;
 pub mod transport;
 
-pub use client::{Answer, Call, Client, DestinationStatus, EndpointStatus, Report, USER_AGENT};
+pub use client::{Answer, Call, Client, DestinationStatus, EndpointStatus, Report, USER_AGENT, key_value};
 pub use core::backoff::Backoff;
 pub use core::balance::RotationSettings;
 pub use core::breaker::{BreakerSettings, BreakerState};

@@ -37,7 +37,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             addresses: Arc::new(LoopbackOnly),
-            budget: BudgetSettings::default(),
+            budget: BudgetSettings { floor_again: 100, ..BudgetSettings::default() },
             destinations_max: 1_024,
             destination: DestinationSettings::default(),
             destinations: HashMap::new(),

@@ -17,6 +17,9 @@ pub struct Terms {
     pub retries_max: u32,
     /// Whether it changes nothing: only then may it be hedged.
     pub read: bool,
+    /// Whether it is a later attempt at what was tried before, or asks what became of it. Then it is counted as a retry,
+    /// and where the budget has no room for it nothing is sent: [`Evidence::BudgetEmpty`].
+    pub again: bool,
     /// The largest body of an answer that is read, where the destination's own bound is not lower.
     pub answer_bytes_max: u64,
     pub(crate) started: Instant,
@@ -45,7 +48,15 @@ pub struct Attempt {
 impl Terms {
     /// Until then, with these many retries at most.
     pub fn new(until: Instant, retries_max: u32, read: bool) -> Self {
-        Self { until, retries_max, read, answer_bytes_max: u64::MAX, started: Instant::now(), log: Arc::default() }
+        Self {
+            until,
+            retries_max,
+            read,
+            again: false,
+            answer_bytes_max: u64::MAX,
+            started: Instant::now(),
+            log: Arc::default(),
+        }
     }
 
     /// From one reading of the clock, so that what has passed and what is left come to the whole. An hour at most.

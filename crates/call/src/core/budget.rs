@@ -20,11 +20,15 @@ pub struct BudgetSettings {
     pub percent: u32,
     /// So many are allowed in any 10 s however few first attempts there are. Default 0.
     pub floor: u32,
+    /// So many later attempts at what was tried before ([`Terms::again`](crate::Terms::again)) are allowed in any 10 s,
+    /// however few first attempts there are: whom nobody calls any more can still be asked what became of a call. It adds
+    /// nothing to what the percentage allows. Default 10, of the process 100.
+    pub floor_again: u32,
 }
 
 impl Default for BudgetSettings {
     fn default() -> Self {
-        Self { percent: 10, floor: 0 }
+        Self { percent: 10, floor: 0, floor_again: 10 }
     }
 }
 
@@ -48,9 +52,19 @@ impl Budget {
 
     /// Withdraws one retry from both, or from neither. Withdrawn before the backoff, and never given back.
     pub fn withdraw(&self, above: &Self, now: Duration) -> bool {
+        self.withdraw_above(above, now, |settings| settings.floor)
+    }
+
+    /// The same for a later attempt at what was tried before.
+    pub fn withdraw_again(&self, above: &Self, now: Duration) -> bool {
+        self.withdraw_above(above, now, |settings| settings.floor.max(settings.floor_again))
+    }
+
+    fn withdraw_above(&self, above: &Self, now: Duration, floor: fn(&BudgetSettings) -> u32) -> bool {
         // Always the narrower one first, so that two threads cannot wait for each other.
         let (mut own, mut all) = (self.lock(), above.lock());
-        let granted = own.allows(&self.settings, tick(now)) && all.allows(&above.settings, tick(now));
+        let granted = own.allows(self.settings.percent, floor(&self.settings), tick(now))
+            && all.allows(above.settings.percent, floor(&above.settings), tick(now));
         if granted {
             own.note(tick(now), 0, 1);
             all.note(tick(now), 0, 1);
@@ -60,7 +74,7 @@ impl Budget {
 
     /// Whether a retry would be granted now.
     pub fn has_room(&self, now: Duration) -> bool {
-        self.lock().allows(&self.settings, tick(now))
+        self.lock().allows(self.settings.percent, self.settings.floor, tick(now))
     }
 
     /// First attempts, and retries and hedges, in the trailing 10 s.
@@ -114,10 +128,10 @@ impl Window {
         }
     }
 
-    fn allows(&mut self, settings: &BudgetSettings, at: u64) -> bool {
+    fn allows(&mut self, percent: u32, floor: u32, at: u64) -> bool {
         self.advance(at);
-        let share = self.firsts * u64::from(settings.percent) / 100;
-        self.retries < share.max(settings.floor.into())
+        let share = self.firsts * u64::from(percent) / 100;
+        self.retries < share.max(floor.into())
     }
 
     /// Readings of threads that overtook each other count as the newest one: the window never goes back.
@@ -169,7 +183,7 @@ mod tests {
 
     fn check(events: &[(u64, bool)], settings: BudgetSettings) {
         let budget = Budget::new(settings);
-        let process = Budget::new(BudgetSettings { percent: 100, floor: u32::MAX });
+        let process = Budget::new(BudgetSettings { percent: 100, floor: u32::MAX, floor_again: 0 });
         let mut model = Model { firsts: Vec::new(), retries: Vec::new() };
         // Past the first window, so that "10 s ago" exists.
         let mut now = 20_000_000;
@@ -199,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn exact_against_a_model_and_never_over(events in events(), percent in 0u32..40, floor in 0u32..4) {
-            check(&events, BudgetSettings { percent, floor });
+            check(&events, BudgetSettings { percent, floor, floor_again: 9 });
         }
     }
 
@@ -218,11 +232,28 @@ mod tests {
 
     #[test]
     fn withdrawn_from_both_or_from_neither() {
-        let generous = Budget::new(BudgetSettings { percent: 0, floor: 9 });
+        let generous = Budget::new(BudgetSettings { percent: 0, floor: 9, floor_again: 9 });
         let empty = Budget::new(BudgetSettings::default());
         assert!(!generous.withdraw(&empty, Duration::ZERO));
         assert!(!empty.withdraw(&generous, Duration::ZERO));
         assert_eq!(generous.spent(Duration::ZERO), (0, 0));
+    }
+
+    #[test]
+    fn a_later_attempt_has_a_floor_that_adds_nothing_to_the_tenth() {
+        for (firsts, expected) in [(0, 10), (10, 10), (99, 10), (100, 10), (110, 11), (1_000, 100)] {
+            let (budget, process) = (Budget::new(BudgetSettings::default()), Budget::new(BudgetSettings::default()));
+            let now = Duration::from_secs(100);
+            for _ in 0..firsts {
+                budget.first(now);
+                process.first(now);
+            }
+            let granted = (0..200).filter(|_| budget.withdraw_again(&process, now)).count();
+            assert_eq!(granted, expected, "after {firsts} first attempts");
+            assert!(!budget.withdraw(&process, now), "what later attempts took is not there for retries");
+            assert!(!budget.withdraw_again(&process, now + WINDOW), "to the last tick of the window");
+            assert!(budget.withdraw_again(&process, now + WINDOW + Duration::from_millis(1)), "the next window");
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub fn of_evidence(evidence: &Evidence) -> Sign {
         Evidence::GrpcStatus { .. } => Sign::Good,
         Evidence::DeadlinePassed
         | Evidence::LimitReached
+        | Evidence::BudgetEmpty
         | Evidence::CircuitOpen
         | Evidence::RequestInvalid(_)
         | Evidence::NameNotResolved(_)
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn our_own_rejections_never_count() {
-        for evidence in [Evidence::DeadlinePassed, Evidence::LimitReached, Evidence::CircuitOpen] {
+        for evidence in [Evidence::DeadlinePassed, Evidence::LimitReached, Evidence::BudgetEmpty, Evidence::CircuitOpen]
+        {
             assert_eq!(of_evidence(&evidence), Sign::None, "{evidence}");
         }
     }

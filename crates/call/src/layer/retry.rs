@@ -68,17 +68,24 @@ impl<S: Exchange> Retry<S> {
         let keyed = request.headers().contains_key(IDEMPOTENCY_KEY);
         let retries_max = if outer.forbids_retries() { 0 } else { terms.retries_max.min(RETRIES_MAX) };
         let now = clock::now();
-        // What is a retry for an outer hop is no first attempt for this one, and earns no retries.
-        if outer.attempt == 1 {
-            policy.budget.first(now);
-            policy.budget_of_process.first(now);
+        if terms.again {
+            if !policy.withdraw_again(now) {
+                terms.conclude(Verdict::NotDone(Evidence::BudgetEmpty));
+                return Err(Evidence::BudgetEmpty);
+            }
+        } else {
+            // What is a retry for an outer hop is no first attempt for this one, and earns no retries.
+            if outer.attempt == 1 {
+                policy.budget.first(now);
+                policy.budget_of_process.first(now);
+            }
+            policy.counters.requests.fetch_add(1, Ordering::Relaxed);
         }
-        policy.counters.requests.fetch_add(1, Ordering::Relaxed);
         let mut open: Option<(Verdict, Result<Response<Bytes>, Evidence>)> = None;
         for retry in 1.. {
             let next = (retry <= retries_max).then(|| request.clone());
             let empty = !policy.has_room(clock::now());
-            request.headers_mut().insert(ATTEMPT, outer.inward(retry, empty).value());
+            request.headers_mut().insert(ATTEMPT, outer.inward(retry + u32::from(terms.again), empty).value());
             let result = ask(&mut self.inner, request).await;
             let (verdict, _) = attempt::judge(&result, policy.meanings);
             let pause = if may_try_again(&verdict, keyed) { policy.pause(retry, &result) } else { None };
@@ -123,6 +130,7 @@ fn may_try_again(verdict: &Verdict, keyed: bool) -> bool {
         Verdict::NotDone(
             Evidence::DeadlinePassed
             | Evidence::LimitReached
+            | Evidence::BudgetEmpty
             | Evidence::CircuitOpen
             | Evidence::RequestInvalid(_)
             | Evidence::AddressRefused(_),
@@ -158,9 +166,17 @@ impl RetryPolicy {
         if terms.remaining(Instant::now()) < pause.saturating_add(self.attempt_min) {
             return None;
         }
-        let granted = self.budget.withdraw(&self.budget_of_process, clock::now());
+        self.counted(self.budget.withdraw(&self.budget_of_process, clock::now())).then_some(pause)
+    }
+
+    /// The same for a call that is itself a later attempt.
+    fn withdraw_again(&self, now: Duration) -> bool {
+        self.counted(self.budget.withdraw_again(&self.budget_of_process, now))
+    }
+
+    fn counted(&self, granted: bool) -> bool {
         let counter = if granted { &self.counters.retries } else { &self.counters.budget_refusals };
         counter.fetch_add(1, Ordering::Relaxed);
-        granted.then_some(pause)
+        granted
     }
 }

@@ -116,11 +116,11 @@ impl Service<Request<Bytes>> for Slow {
 /// How often the service was asked, and whether an answer came.
 async fn hedged(read: bool, floor: u32) -> (usize, bool, Vec<String>) {
     let asked = Arc::new(AtomicUsize::new(0));
-    let budget = Arc::new(Budget::new(BudgetSettings { percent: 10, floor }));
+    let budget = Arc::new(Budget::new(BudgetSettings { percent: 10, floor, floor_again: 0 }));
     let policy = HedgePolicy {
         after: Some(Duration::from_millis(10)),
         budget: Arc::clone(&budget),
-        budget_of_process: Arc::new(Budget::new(BudgetSettings { percent: 10, floor: 9 })),
+        budget_of_process: Arc::new(Budget::new(BudgetSettings { percent: 10, floor: 9, floor_again: 0 })),
         hedges: AtomicU64::new(0),
     };
     let service = Hedge::new(Attempt::new(first_is_slow(&asked), Meanings::default()), Arc::new(policy));
