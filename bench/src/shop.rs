@@ -8,6 +8,7 @@
 pub mod books;
 pub mod checkout;
 pub mod order;
+pub mod postman;
 pub mod service;
 pub mod store;
 pub mod street;

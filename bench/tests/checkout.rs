@@ -4,16 +4,20 @@
 //!
 //! `TERTIUM_ORDERS` says how many orders (2,000), `TERTIUM_SEED` repeats a run's draws, `TERTIUM_BIN` names the server.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
+use tertium_bench::call::Client;
 use tertium_bench::process::release_binary;
 use tertium_bench::relay::Faults;
 use tertium_bench::retail;
 use tertium_bench::shop::books::{Books, Reconciled};
 use tertium_bench::shop::checkout;
 use tertium_bench::shop::order::{Supplies, orders};
+use tertium_bench::shop::postman::Postman;
 use tertium_bench::shop::street::{Harm, Plan, Street, Victim};
 use tertium_bench::shop::trade::Trade;
 
@@ -58,6 +62,55 @@ fn without_the_inbox_the_books_do_not_reconcile() {
     let doubled = findings.iter().filter(is_doubled).count();
     println!("{harm:?}: {} findings, {doubled} of them doubled", findings.len());
     assert!(doubled > 0, "{findings:?}");
+}
+
+/// A step that a person vouched for is undone before its request arrives: the compensation takes its place in the service's
+/// inbox, and what comes late is not done.
+#[test]
+fn a_step_that_arrives_after_it_was_undone_is_barred() {
+    let supplies =
+        Supplies { levels: BTreeMap::from([("a".to_owned(), 5)]), purses: BTreeMap::from([("ann".to_owned(), 5)]) };
+    let bench = Path::new(env!("CARGO_BIN_EXE_tertium-bench")).to_owned();
+    let faults = Faults { drop_reply: 0.0, duplicate: 0.0, ..FAULTS };
+    let plan = Plan { tertium: release_binary().unwrap(), bench, with_inbox: true, faults, seed: 7 };
+    let (street, postman) = (Street::open(&plan, &supplies).unwrap(), Postman::start().unwrap());
+    let (stock, payment) = (street.service(Trade::Stock), street.service(Trade::Payment));
+    let order = json!({ "order": "late", "items": { "a": 2 } });
+    let definition = json!({
+        "name": "late",
+        "steps": [
+            {
+                "id": "reserve",
+                "call": { "url": format!("http://{}/reservations", postman.addr()), "body": order, "on_uncertain": "escalate" },
+                "attempts_max": 1,
+                "compensate": { "call": { "url": format!("http://{stock}/reservations/release"), "body": { "order": "late" } } },
+            },
+            // More than there is in the purse.
+            { "id": "charge", "call": { "url": format!("http://{payment}/charges"), "on_uncertain": "resend",
+                "body": { "order": "late", "customer": "ann", "amount": 6 } } },
+        ],
+    });
+    let mut client = Client::new(street.cell(), Duration::from_secs(15));
+    assert_eq!(client.put("/v1/sagas/late", "define", &definition).unwrap().status, 201);
+    let told = client.post("/v1/sagas/late/runs", "late", b"").unwrap();
+    assert_eq!(told.code(), "run-escalated", "{told}");
+    let uncertain = client.get("/v1/uncertain").unwrap().json();
+    let call = uncertain["items"][0]["id"].as_str().expect("nobody knows what became of the step").to_owned();
+    let decree = json!({ "outcome": "committed", "by": "ann", "note": "it looked so" });
+    let resolved = client.post_with(&format!("/v1/uncertain/{call}/resolve"), "resolve", &[], &decree).unwrap();
+    assert_eq!(resolved.status, 200, "{resolved}");
+    let run = told.json()["run"]["id"].as_str().unwrap().to_owned();
+    let from = json!({ "from": "reserve" });
+    let restarted = client.post_with(&format!("/v1/runs/{run}/restart"), "restart", &[], &from).unwrap();
+    assert_eq!(restarted.status, 200, "{restarted}");
+    let ended = client.get(&format!("/v1/runs/{run}?wait_ms=15000")).unwrap().json();
+    assert_eq!((&ended["state"], &ended["failed_step"]), (&"compensated".into(), &"charge".into()), "{ended}");
+
+    let late = postman.deliver(stock).unwrap();
+    assert_eq!((late.status, &*late.code()), (409, "operation-barred"), "{late}");
+    let books = street.books().unwrap();
+    assert_eq!(books.reservations, [], "nothing is set aside for an order that there is not");
+    assert_eq!(books.levels, supplies.levels);
 }
 
 struct Outcome {

@@ -400,7 +400,7 @@ impl CallsMade {
 
 #[cfg(test)]
 mod tests {
-    use machine::{CallAccepted, CallEnded, CallOrder, WayOut};
+    use machine::{CallAccepted, CallEnded, CallOrder, Undoes, WayOut};
     use words::Position;
 
     use super::*;
@@ -429,7 +429,7 @@ mod tests {
             uncertain_ms_max: 1_000,
             way_out: WayOut::Cancel,
         };
-        Body::CallAccepted(CallAccepted { order, owner: None })
+        Body::CallAccepted(CallAccepted { order, owner: None, undoes: Undoes::Nothing })
     }
 
     fn ended(end: CallEnd) -> Body<'static> {

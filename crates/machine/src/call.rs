@@ -20,7 +20,7 @@ mod view;
 
 pub use open::Owner;
 pub(crate) use open::{Calls, OpenCall, decode_owner, encode_owner};
-pub use order::{CALL_MS_BOUNDS, CallOrder, Doubt, Finding, Resolved, Tried, UNCERTAIN_MS_BOUNDS, WayOut};
+pub use order::{CALL_MS_BOUNDS, CallOrder, Doubt, Finding, Resolved, Tried, UNCERTAIN_MS_BOUNDS, Undoes, WayOut};
 pub use view::CallView;
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ mod testing;
 pub use apply::{Applied, ApplyError, Ended, Verdict};
 pub use archive::{Archive, Fault, MemoryArchive, NameHash, foldless};
 pub use call::{
-    CALL_MS_BOUNDS, CallOrder, CallView, Doubt, Finding, Owner, Resolved, Tried, UNCERTAIN_MS_BOUNDS, WayOut,
+    CALL_MS_BOUNDS, CallOrder, CallView, Doubt, Finding, Owner, Resolved, Tried, UNCERTAIN_MS_BOUNDS, Undoes, WayOut,
 };
 pub use codec::Corrupt;
 pub use command::{
@@ -54,9 +54,9 @@ pub use record::{
 };
 pub use refusal::{Code, Refusal, RefusalOwned};
 pub use saga::{
-    Control, PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, RUN_MS_MAX, RunEnd, RunPage, RunState, RunView,
-    SagaOp, SagaRecord, SagaView, StepEvent, StepFound, StepKind, StepOutcome, StepReport, StepView, StepWait, Why,
-    ended_steps, run_id,
+    COMPENSATION_SUFFIX, Control, PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, RUN_MS_MAX, RunEnd, RunPage,
+    RunState, RunView, SagaOp, SagaRecord, SagaView, StepEvent, StepFound, StepKind, StepOutcome, StepReport, StepView,
+    StepWait, Why, ended_steps, run_id,
 };
 pub use snapshot::SNAPSHOT_VERSION;
 pub use timer::TIMERS_PER_ENTRY_MAX;

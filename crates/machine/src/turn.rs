@@ -104,7 +104,9 @@ impl<A: Archive> Turn<'_, A> {
             Op::Reverse { transfer, amount } => reverse::decide(self, by, transfer, amount)?,
             Op::Batch { mode, ref items } => batch::decide(self, by, mode, items)?,
             Op::Call(ref order) => {
-                return Ok(Verdict::Pending { ordinal: call::accept::accept(self, by, order, None) });
+                return Ok(Verdict::Pending {
+                    ordinal: call::accept::accept(self, by, order, None, call::Undoes::Nothing),
+                });
             }
             Op::Resolve(ref resolved) => call::resolve::decide(self, by, resolved)?,
             Op::Topic(ref asked) => self.topic(by, asked)?,

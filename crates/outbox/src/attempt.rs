@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use call::{Call, Client, Report, Verdict};
 use http::{HeaderValue, Method, StatusCode, header};
-use machine::{Body, CallOrder, Finding, Op, Phase, Record, Tried};
+use machine::{Body, CallAccepted, CallOrder, Finding, Op, Phase, Record, Tried, Undoes};
 use wire::trace::TraceContext;
 use words::{Key, Stamp};
 
@@ -15,6 +15,10 @@ use crate::traces::Traces;
 
 /// How much of a receiver's answer is kept.
 const KEPT_BYTES_MAX: usize = 64 << 10;
+/// Names the call that this one undoes, by its key.
+const COMPENSATES: &str = "tertium-compensates";
+/// What that call's receiver said became of it, where it said that.
+const COMPENSATES_OUTCOME: &str = "tertium-compensates-outcome";
 /// How much of the evidence is kept.
 pub(crate) const EVIDENCE_BYTES_MAX: usize = 300;
 
@@ -45,7 +49,7 @@ pub(crate) async fn perform(
 ) -> Vec<u8> {
     let found = match Record::decode(accepted) {
         Ok(Record { principal, key, body: Body::CallAccepted(body), .. }) => {
-            ask(with, phase, deadline, (principal, key), &body.order).await
+            ask(with, (attempt, phase), deadline, (principal, key), &body).await
         }
         Ok(_) | Err(_) => not_sent("the record of the call cannot be read"),
     };
@@ -58,23 +62,28 @@ fn not_sent(why: impl std::fmt::Display) -> Found {
 
 async fn ask(
     with: &With,
-    phase: Phase,
+    (attempt, phase): (u32, Phase),
     deadline: Duration,
     (principal, key): (&str, &str),
-    order: &CallOrder<'_>,
+    accepted: &CallAccepted<'_>,
 ) -> Found {
+    let order = &accepted.order;
     let secrets = with.secrets.as_ref();
     let probe = match (phase == Phase::Probe).then(|| Probe::parse_with_secrets(order.probe)).transpose() {
         Ok(probe) => probe,
         Err(error) => return not_sent(error),
     };
     let call = match phase {
-        Phase::Call | Phase::Resend => call_of(order, key, secrets),
+        Phase::Call | Phase::Resend => call_of(accepted, key, secrets),
         Phase::Probe => probe.as_ref().map_or_else(|| Err(RequestError::Absent), |probe| probe_of(probe, key, secrets)),
         Phase::Compensate => compensation_of(order, key, secrets),
     };
     let call = match call.map(|call| traced(call, with.traces.of(principal, key))) {
-        Ok(call) => Call { deadline, retries_max: order.tries_max.saturating_sub(1).min(3), ..call },
+        Ok(call) => {
+            let retries_max = order.tries_max.saturating_sub(1).min(3);
+            // Whatever an attempt after the first asks, it is asked because of the one before.
+            Call { deadline, retries_max, again: attempt > 1, ..call }
+        }
         Err(error) => return not_sent(error),
     };
     let report = with.client.call(call).await;
@@ -106,9 +115,19 @@ const fn finding_of(verdict: &Verdict) -> Finding {
     }
 }
 
-fn call_of(order: &CallOrder<'_>, key: &str, secrets: Option<&CallSecrets>) -> Result<Call, RequestError> {
+fn call_of(accepted: &CallAccepted<'_>, key: &str, secrets: Option<&CallSecrets>) -> Result<Call, RequestError> {
+    let CallAccepted { order, undoes, .. } = accepted;
     let mut call = request::call_of(order.method, order.url, order.headers, order.body, secrets)?;
-    call.key = Some(Key::new(key).map_err(|_| RequestError::Key)?);
+    if *undoes != Undoes::Nothing
+        && let Some(step) = key.strip_suffix(machine::COMPENSATION_SUFFIX)
+    {
+        call.headers.insert(COMPENSATES, key_of(step).map(|step| call::key_value(&step))?);
+        if *undoes == Undoes::Done {
+            // An inbox forgets: that it does not know of the step does not mean that the step was not done.
+            call.headers.insert(COMPENSATES_OUTCOME, HeaderValue::from_static(words::Outcome::Committed.as_str()));
+        }
+    }
+    call.key = Some(key_of(key)?);
     call.read = false;
     Ok(call)
 }
@@ -123,11 +142,14 @@ fn probe_of(probe: &Probe, key: &str, secrets: Option<&CallSecrets>) -> Result<C
 fn compensation_of(order: &CallOrder<'_>, key: &str, secrets: Option<&CallSecrets>) -> Result<Call, RequestError> {
     let request::Compensation { method, url, headers, body } = request::Compensation::parse(order.compensation)?;
     let mut call = request::call_of(&method, &url, &headers, body.as_bytes(), secrets)?;
-    let named = HeaderValue::try_from(format!("\"{key}\"")).map_err(|_| RequestError::Key)?;
-    call.headers.insert("tertium-compensates", named);
+    call.headers.insert(COMPENSATES, call::key_value(&key_of(key)?));
     call.key = Some(request::compensation_key(key));
     call.read = false;
     Ok(call)
+}
+
+fn key_of(key: &str) -> Result<Key, RequestError> {
+    Key::new(key).map_err(|_| RequestError::Key)
 }
 
 /// With what the request of the call said of its trace, unless the call itself says something else.
@@ -170,9 +192,8 @@ fn tell(call: u64, attempt: u32, found: &Found) -> Vec<u8> {
     command
 }
 
-/// `Retry-After` in seconds (RFC 9110, section 10.2.3); a date is not followed here, the backoff is.
+/// `Retry-After` (RFC 9110, section 10.2.3); 0 = it says nothing.
 pub(crate) fn retry_after_ms(answer: &call::Answer) -> u64 {
-    let seconds =
-        answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-    seconds.map_or(0, |seconds| seconds.saturating_mul(1_000))
+    let asked = call::core::backoff::retry_after(&answer.headers);
+    asked.map_or(0, |asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX))
 }

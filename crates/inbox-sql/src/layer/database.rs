@@ -62,7 +62,7 @@ pub enum Fate {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {
     Step { key: Key, fence: Option<Fence> },
-    Compensation { key: Key, fence: Option<Fence>, step: Key },
+    Compensation { key: Key, fence: Option<Fence>, step: Key, is_known_done: bool },
     Event { subscription: String, partition: String, offset: u64 },
 }
 
@@ -119,10 +119,15 @@ impl From<Entry> for Next {
     }
 }
 
-impl From<Compensation> for Next {
-    fn from(compensation: Compensation) -> Self {
+impl Next {
+    /// What follows for a compensation. Of a step that its caller had heard to be done (`is_known_done`) and that is not in
+    /// the inbox, the row was collected: it is undone all the same.
+    pub(super) fn of_compensation(compensation: Compensation, is_known_done: bool) -> Self {
         match compensation {
             Compensation::First(ticket, Step::Ran(answer)) => Self::Run { ticket: Some(ticket), step: Some(answer) },
+            Compensation::First(ticket, Step::NeverRan) if is_known_done => {
+                Self::Run { ticket: Some(ticket), step: None }
+            }
             Compensation::First(ticket, Step::Refused(_) | Step::NeverRan) => {
                 Self::Finish(ticket, Answer::new(204, Vec::new()))
             }

@@ -53,9 +53,9 @@ impl<C: Deref<Target = Client> + Send + Sync + 'static> Database for Postgres<C>
             Call::Step { key, fence } => {
                 inbox.enter_in(&open, &Call::arrival(key, fence.as_ref(), fingerprint)).await?.into()
             }
-            Call::Compensation { key, fence, step } => {
+            Call::Compensation { key, fence, step, is_known_done } => {
                 let arrival = Call::arrival(key, fence.as_ref(), fingerprint);
-                inbox.compensate_in(&open, &arrival, step).await?.into()
+                Next::of_compensation(inbox.compensate_in(&open, &arrival, step).await?, *is_known_done)
             }
             Call::Event { subscription, partition, offset } => {
                 event_in(&open, subscription, partition, *offset).await?.into()

@@ -37,7 +37,10 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Asked, Problem> {
     let key = key_of(key.ok_or(Problem::KeyMissing)?)?;
     let fence = text(headers, "tertium-fence")?.map(fence).transpose()?;
     let call = match text(headers, "tertium-compensates")? {
-        Some(step) => Call::Compensation { key, fence, step: key_of(step)? },
+        Some(step) => {
+            let is_known_done = text(headers, "tertium-compensates-outcome")? == Some("committed");
+            Call::Compensation { key, fence, step: key_of(step)?, is_known_done }
+        }
         None => Call::Step { key, fence },
     };
     Ok(Asked { call, remaining })
@@ -120,8 +123,12 @@ mod tests {
         check(&[("idempotency-key", "\"k\""), ("x-request-deadline", "850ms")], Ok((step(None), 850)));
         check(&[("webhook-id", "k")], Ok((step(None), 10_000)));
         check(&[("idempotency-key", "k"), ("tertium-fence", "a;b;token=7")], Ok((step(lease(7)), 10_000)));
-        let undo = Call::Compensation { key: key("c"), fence: None, step: key("k") };
-        check(&[("idempotency-key", "c"), ("tertium-compensates", "k")], Ok((undo, 10_000)));
+        let undo = |is_known_done| Call::Compensation { key: key("c"), fence: None, step: key("k"), is_known_done };
+        let named = [("idempotency-key", "c"), ("tertium-compensates", "\"k\"")];
+        check(&named, Ok((undo(false), 10_000)));
+        for (outcome, is_known_done) in [("committed", true), ("uncertain", false)] {
+            check(&[named[0], named[1], ("tertium-compensates-outcome", outcome)], Ok((undo(is_known_done), 10_000)));
+        }
         let event = Call::Event { subscription: "s".into(), partition: "p".into(), offset: 7 };
         let headers = [("tertium-subscription", "s"), ("tertium-partition-key", "p"), ("tertium-offset", "7")];
         check(&headers, Ok((event, 10_000)));

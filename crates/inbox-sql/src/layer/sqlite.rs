@@ -99,8 +99,9 @@ impl<C: Deref<Target = Connection>> Sqlite<C> {
             Call::Step { key, fence } => {
                 inbox.enter_in(&open, &Call::arrival(key, fence.as_ref(), fingerprint))?.into()
             }
-            Call::Compensation { key, fence, step } => {
-                inbox.compensate_in(&open, &Call::arrival(key, fence.as_ref(), fingerprint), step)?.into()
+            Call::Compensation { key, fence, step, is_known_done } => {
+                let arrival = Call::arrival(key, fence.as_ref(), fingerprint);
+                Next::of_compensation(inbox.compensate_in(&open, &arrival, step)?, *is_known_done)
             }
             Call::Event { subscription, partition, offset } => {
                 event_in(&open, subscription, partition, *offset)?.into()

@@ -107,11 +107,15 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
          idempotency-key: d, tertium-compensates: l | undo 200 => 200 run 2 after run 1, replayed
          idempotency-key: m | pay 409 => 409 run 3
          idempotency-key: e, tertium-compensates: m | undo 200 => 204
+         idempotency-key: f, tertium-compensates: o, tertium-compensates-outcome: committed | undo 200 => 200 run 4
+         idempotency-key: f, tertium-compensates: o, tertium-compensates-outcome: committed | undo 200 => 200 run 4, replayed
+         idempotency-key: o | pay 200 => 409 operation-barred
+         idempotency-key: g, tertium-compensates: m, tertium-compensates-outcome: committed | undo 200 => 204
          probe l => 201 run 1, replayed
          probe m => 409 run 3, replayed
          probe n%2F1 => 409 operation-barred
          idempotency-key: n/1 | pay 200 => 409 operation-barred",
-        "pay undo",
+        "pay undo undo",
     ),
     (
         "fences",

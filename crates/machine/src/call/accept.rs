@@ -8,7 +8,7 @@ use crate::record::{Body, CallAccepted};
 use crate::turn::Turn;
 
 use super::open::{OpenCall, Owner, State};
-use super::order::CallOrder;
+use super::order::{CallOrder, Undoes};
 
 /// Accepts a call, and has it tried at once. Gives the number it is known by from now on.
 pub(crate) fn accept<A: Archive>(
@@ -16,9 +16,10 @@ pub(crate) fn accept<A: Archive>(
     by: &By<'_>,
     order: &CallOrder<'_>,
     owner: Option<Owner>,
+    undoes: Undoes,
 ) -> u64 {
     let marks = Marks { operation: Some(by.name), ..Marks::default() };
-    let call = turn.write(by, Body::CallAccepted(CallAccepted { order: *order, owner }), marks);
+    let call = turn.write(by, Body::CallAccepted(CallAccepted { order: *order, owner, undoes }), marks);
     let deadline = turn.stamp.plus_ms(order.deadline_ms);
     let open = OpenCall {
         state: State::Trying { until: deadline },

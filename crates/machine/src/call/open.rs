@@ -118,20 +118,28 @@ impl OpenCall {
     }
 }
 
+impl Owner {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.run);
+        put_u64(out, self.step.into());
+        out.push(u8::from(self.compensates));
+    }
+
+    pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { run: r.u64()?, step: r.u32()?, compensates: r.flag()? })
+    }
+}
+
 pub(crate) fn encode_owner(out: &mut Vec<u8>, owner: Option<Owner>) {
     out.push(u8::from(owner.is_some()));
-    if let Some(Owner { run, step, compensates }) = owner {
-        put_u64(out, run);
-        put_u64(out, step.into());
-        out.push(u8::from(compensates));
-    }
+    owner.iter().for_each(|owner| owner.encode(out));
 }
 
 pub(crate) fn decode_owner(r: &mut Reader<'_>) -> Result<Option<Owner>, Corrupt> {
     if !r.flag()? {
         return Ok(None);
     }
-    Ok(Some(Owner { run: r.u64()?, step: r.u32()?, compensates: r.flag()? }))
+    Owner::decode(r).map(Some)
 }
 
 /// All open calls, by the ordinal of the record that accepted them.

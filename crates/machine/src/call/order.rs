@@ -63,6 +63,18 @@ pub enum WayOut {
     Cancel = 3,
 }
 
+/// What is known of the call that a call undoes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Undoes {
+    /// It undoes no call.
+    Nothing = 0,
+    /// The receiver did not say that it was done: it may still arrive.
+    Unheard = 1,
+    /// The receiver said that it was done.
+    Done = 2,
+}
+
 /// What an attempt at a call found out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -208,6 +220,13 @@ impl<'a> Resolved<'a> {
 
     pub(crate) fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
         Ok(Self { call: r.u64()?, committed: r.flag()?, by: r.str()?, note: r.str()? })
+    }
+}
+
+impl Undoes {
+    pub(crate) fn from_number(number: u8) -> Result<Self, Corrupt> {
+        let all = [Self::Nothing, Self::Unheard, Self::Done];
+        all.into_iter().find(|undoes| *undoes as u8 == number).ok_or(Corrupt("an unknown word on what a call undoes"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The records of durable calls: accepted, tried, ended.
 
-use crate::call::order::{CallOrder, Finding};
-use crate::call::{Owner, decode_owner, encode_owner};
+use crate::call::Owner;
+use crate::call::order::{CallOrder, Finding, Undoes};
 use crate::codec::{Corrupt, Reader, put_bytes, put_u64};
 use crate::effect::Phase;
 
@@ -12,6 +12,8 @@ pub struct CallAccepted<'a> {
     pub order: CallOrder<'a>,
     /// Whose step it is; `None` = it was asked for by itself.
     pub owner: Option<Owner>,
+    /// What is known of the call that it undoes, for its owner.
+    pub undoes: Undoes,
 }
 
 /// An attempt that did not end its call.
@@ -123,12 +125,18 @@ impl CallEnd {
 
 impl<'a> CallAccepted<'a> {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        encode_owner(out, self.owner);
+        // One byte for both: only what has an owner undoes anything.
+        out.push(self.owner.map_or(0, |_| 1 + self.undoes as u8));
+        self.owner.iter().for_each(|owner| owner.encode(out));
         self.order.encode(out);
     }
 
     pub(super) fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
-        Ok(Self { owner: decode_owner(r)?, order: CallOrder::decode(r)? })
+        let (owner, undoes) = match r.u8()? {
+            0 => (None, Undoes::Nothing),
+            number => (Some(Owner::decode(r)?), Undoes::from_number(number - 1)?),
+        };
+        Ok(Self { owner, undoes, order: CallOrder::decode(r)? })
     }
 }
 

@@ -213,6 +213,9 @@ pub(super) fn read<A: Archive>(turn: &Turn<'_, A>, ordinal: u64) -> Result<Vec<u
     Ok(bytes)
 }
 
+/// What the key of a compensation has after the key of the step that it undoes.
+pub const COMPENSATION_SUFFIX: &str = "/compensate";
+
 /// The name under which a step does something: `<run>/<step>`, to undo it with `/compensate` after it. The same for all
 /// attempts.
 pub(super) struct StepKey {
@@ -226,7 +229,7 @@ impl StepKey {
         let principal = Record::decode(&started).map_err(damaged)?.principal.to_owned();
         let id = run_id(turn.machine, run.started, owner.run);
         let step = &run.plan.steps[owner.step as usize].id;
-        let key = format!("{id}/{step}{}", if owner.compensates { "/compensate" } else { "" });
+        let key = format!("{id}/{step}{}", if owner.compensates { COMPENSATION_SUFFIX } else { "" });
         Ok(Self { principal, key })
     }
 

@@ -32,6 +32,7 @@ mod view;
 pub(crate) use ended::Notice;
 pub(crate) use runs::{Sagas, encode_run};
 
+pub use advance::COMPENSATION_SUFFIX;
 pub use order::{Control, RUN_MS_MAX, SagaOp, StepEvent, StepFound, StepReport};
 pub use plan::{PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, StepKind};
 pub use record::{RunEnd, SagaRecord, StepEvent as StepOutcome};

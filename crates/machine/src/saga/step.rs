@@ -2,15 +2,17 @@
 
 use crate::apply::{ApplyError, Verdict};
 use crate::archive::Archive;
-use crate::call::{CALL_MS_BOUNDS, CallOrder, Doubt, Owner, UNCERTAIN_MS_BOUNDS, WayOut, accept};
+use crate::books::damaged;
+use crate::call::{CALL_MS_BOUNDS, CallOrder, Doubt, Owner, UNCERTAIN_MS_BOUNDS, Undoes, WayOut, accept};
 use crate::command::Op;
 use crate::effect::Ask;
 use crate::inbox::{By, decided};
 use crate::ledger::{Denial, Stop, capture, reverse, transfer, void};
+use crate::record::{Body, CallEnd, Record};
 use crate::refusal::Code;
 use crate::turn::Turn;
 
-use super::advance::{EVALUATION_MS, StepKey, end, go_on, note};
+use super::advance::{EVALUATION_MS, StepKey, end, go_on, note, read};
 use super::next::Outcome;
 use super::order::{RUN_MS_MAX, StepFound, StepReport, step_op};
 use super::plan::StepKind;
@@ -70,7 +72,10 @@ fn act<A: Archive>(
     let until = run.steps[step].until.max(turn.stamp.plus_ms(least_ms));
     let found = match report.found {
         StepFound::Do(bytes) => match step_op(bytes)? {
-            Op::Call(order) => call(turn, &by, order, owner, until).map(|call| Begun::Busy(Busy::Calling { call })),
+            Op::Call(order) => {
+                let undone = if undoes { undone(turn, &run, step)? } else { Undoes::Nothing };
+                call(turn, &by, order, (owner, undone), until).map(|call| Begun::Busy(Busy::Calling { call }))
+            }
             op => {
                 let found = operate(turn, &by, &op);
                 let found = if undoes { nothing_to_undo(turn, &op, found)? } else { found };
@@ -120,7 +125,7 @@ fn call<'a, A: Archive>(
     turn: &mut Turn<'_, A>,
     by: &By<'a>,
     mut order: CallOrder<'_>,
-    owner: Owner,
+    (owner, undoes): (Owner, Undoes),
     until: Stamp,
 ) -> Result<u64, Stop<'a>> {
     check_unused(turn, by)?;
@@ -131,7 +136,19 @@ fn call<'a, A: Archive>(
     if order.doubt == Doubt::Compensate {
         order.doubt = Doubt::Escalate;
     }
-    Ok(accept::accept(turn, by, &order, Some(owner)))
+    Ok(accept::accept(turn, by, &order, Some(owner), undoes))
+}
+
+/// What is known of the step that is to be undone, if it was a call. That a person says it was done does not keep it from
+/// arriving late.
+fn undone<A: Archive>(turn: &Turn<'_, A>, run: &Run, step: usize) -> Result<Undoes, ApplyError> {
+    if run.plan.steps[step].kind != StepKind::Call {
+        return Ok(Undoes::Nothing);
+    }
+    let bytes = read(turn, run.steps[step].record)?;
+    let ended = Record::decode(&bytes).map_err(damaged)?.body;
+    let is_done = matches!(ended, Body::CallEnded(ended) if ended.end == CallEnd::Committed);
+    Ok(if is_done { Undoes::Done } else { Undoes::Unheard })
 }
 
 /// Starts the run of a step.

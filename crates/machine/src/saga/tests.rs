@@ -89,7 +89,7 @@ fn what_is_uncertain_is_settled_before_it_is_undone() {
             pass 60000: ok
             tick: Try { call: 9, attempt: 2, phase: Resend, until: Stamp(7238556344320000012) } | -> resend #9 attempt 2
             tried committed: #12 call #9 ended committed | #13 run #6 step 1 attempt 1 done #12 committed | -> Compensate #6 step 1 attempt 2
-            do: #14 call 019b76da-a800-7000-8000-00000019c0b0/b/compensate | -> call #14 attempt 1
+            do: #14 call 019b76da-a800-7000-8000-00000019c0b0/b/compensate, which undoes a call: Done | -> call #14 attempt 1
             tried committed: #15 call #14 ended committed | #16 run #6 step 1 attempt 2 compensated #15 committed | -> Compensate #6 step 0 attempt 2
             do: #17 Reversal 10 019b76da-a800-7000-8000-00000019c0b0/a/compensate | #18 run #6 step 0 attempt 2 compensated #17  | #19 run #6 compensated, Cancelled
         "#]],

@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 use words::{Stamp, TransferId};
 
-use crate::call::{CallOrder, Doubt, Finding, Tried, WayOut};
+use crate::call::{CallOrder, Doubt, Finding, Tried, Undoes, WayOut};
 use crate::saga::*;
 use crate::testing::{World, amount};
 use crate::{Ask, Body, Effect, Op, Order, encode_head};
@@ -189,7 +189,10 @@ impl Sagas {
     fn tell(&self, record: u64) -> String {
         let body = self.world.record(record, |record| match record.body {
             Body::Moved(moved) => Some(format!("{:?} {} {}", moved.event, moved.amount, record.key)),
-            Body::CallAccepted(_) => Some(format!("call {}", record.key)),
+            Body::CallAccepted(accepted) => Some(match accepted.undoes {
+                Undoes::Nothing => format!("call {}", record.key),
+                undoes => format!("call {}, which undoes a call: {undoes:?}", record.key),
+            }),
             Body::CallTried(tried) => Some(format!("call #{} {}", tried.call, tried.finding.as_str())),
             Body::CallEnded(ended) => Some(format!("call #{} ended {}", ended.call, ended.end.as_str())),
             Body::Saga(SagaRecord::Started { saga, definition, .. }) => {
