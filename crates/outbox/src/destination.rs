@@ -1,4 +1,4 @@
-//! Whether the server may call where it is asked to: one check, for what a caller sends and for what a step computes.
+//! Whether the server may call where it is asked to: for what a caller sends and for what a step computes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,9 +7,10 @@ use wire::request::Asked;
 use wire::{Code, Problem};
 
 use crate::probe::Probe;
-use crate::request::{check_headers, check_url};
+use crate::request::{check_url, secrets_in};
 
-/// Whether a call can be made as it is asked for. Which addresses may be called is known when a name is resolved.
+/// Whether a call can be made as a step asks for it. Which addresses may be called is known when a name is resolved; which
+/// secrets may be named was known when the saga was defined, and what was computed since names no others.
 ///
 /// # Errors
 /// A problem that names the field within `parent`.
@@ -19,10 +20,11 @@ pub fn check_asked(addresses: &dyn AddressPolicy, parent: &str, asked: Asked<'_>
         Asked::Request { url, headers } => {
             let url = check_url(url).map_err(|error| Problem::field(Code::InvalidRequest, &field("url"), error))?;
             check_address(addresses, &field("url"), &url)?;
-            check_headers(headers).map_err(|error| Problem::field(Code::InvalidRequest, &field("headers"), error))?;
+            secrets_in(headers).map_err(|error| Problem::field(Code::InvalidRequest, &field("headers"), error))?;
         }
         Asked::Probe(json) => {
-            let probe = Probe::parse(json).map_err(|error| Problem::field(Code::InvalidRequest, parent, error))?;
+            let probe =
+                Probe::parse_with_secrets(json).map_err(|error| Problem::field(Code::InvalidRequest, parent, error))?;
             let url =
                 probe.url_of("key").map_err(|error| Problem::field(Code::InvalidRequest, &field("url"), error))?;
             check_address(addresses, &field("url"), &url)?;

@@ -14,7 +14,7 @@ use crate::fault::{DefinitionError, Fault};
 use crate::fields::{Fields, Problems, id};
 use crate::run_expression::a_type;
 use crate::template::{Template, pointer};
-use crate::{input, link, plan};
+use crate::{input, link, plan, secret};
 
 /// Reads a definition.
 pub(crate) fn definition(document: Value) -> Result<Definition, DefinitionError> {
@@ -287,10 +287,13 @@ fn call(value: &Value, at: &str, problems: &mut Problems) -> Option<Call> {
     if doubt == Doubt::Probe && fields.get("probe").is_none() {
         problems.push(&fields.at("on_uncertain"), Fault::Needs { field: "on_uncertain", needs: "`probe`" });
     }
+    let method = fields.word("method", METHODS, METHODS, "POST", problems).to_owned();
+    let url = fields.need_template("url", take::url, problems);
+    let headers = headers(&fields, &url, problems);
     Some(Call {
-        method: fields.word("method", METHODS, METHODS, "POST", problems).to_owned(),
-        url: fields.need_template("url", take::url, problems),
-        headers: headers(&fields, problems),
+        method,
+        url,
+        headers,
         body: fields.template("body", take::body, problems),
         doubt,
         probe,
@@ -318,12 +321,9 @@ fn probe(value: &Value, at: &str, problems: &mut Problems) -> Option<Probe> {
         }
     }
     let values = meanings(&fields, "values", problems);
-    Some(Probe {
-        url: fields.need_template("url", take::url, problems),
-        headers: headers(&fields, problems),
-        status,
-        value: place.map(|place| (place.to_owned(), values)),
-    })
+    let url = fields.need_template("url", take::url, problems);
+    let headers = headers(&fields, &url, problems);
+    Some(Probe { url, headers, status, value: place.map(|place| (place.to_owned(), values)) })
 }
 
 /// What answers mean: names with the words of outcomes.
@@ -346,7 +346,7 @@ fn is_status(text: &str) -> bool {
     text.len() == 3 && text.parse::<u16>().is_ok_and(|status| (100..600).contains(&status))
 }
 
-fn headers(fields: &Fields<'_>, problems: &mut Problems) -> Vec<(String, Template)> {
+fn headers(fields: &Fields<'_>, url: &Template, problems: &mut Problems) -> Vec<(String, Template)> {
     let at = fields.at("headers");
     let given = fields.get("headers").and_then(|value| crate::fields::object(value, &at, problems));
     let mut headers = Vec::new();
@@ -356,11 +356,15 @@ fn headers(fields: &Fields<'_>, problems: &mut Problems) -> Vec<(String, Templat
         if is_known || !is_header(name) {
             problems.push(&at, Fault::Header { name: name.clone() });
         }
-        let template = Template::read(value, &at, problems);
+        let template = Template::read_header(value, &at, problems);
         if let Some(fixed) = template.fixed()
             && let Err(error) = take::header(name, fixed.clone())
         {
             problems.push(&at, error.into());
+        }
+        if !secret::named(&template).is_empty() && !secret::has_fixed_host(url) {
+            let needs = "a URL whose host is written down: it goes to nobody else";
+            problems.push(&at, Fault::Needs { field: "${secret:...}", needs });
         }
         headers.push((name.clone(), template));
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::input::{self, Parameter};
 use crate::template::Template;
-use crate::{DefinitionError, decode};
+use crate::{DefinitionError, decode, secret};
 
 /// The most steps of one saga.
 pub const STEPS_MAX: usize = machine::PLAN_STEPS_MAX;
@@ -283,6 +283,23 @@ impl Definition {
             }
         }
         urls
+    }
+
+    /// The secrets that its calls name, each with the JSON pointer (RFC 6901) to the headers it stands in.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let mut secrets = Vec::new();
+        for step in &self.steps {
+            let undoes = step.compensation.iter().map(|compensation| ("/compensate/call", &compensation.action));
+            for (place, action) in [("/call", &step.action)].into_iter().chain(undoes) {
+                let Action::Call(call) = action else { continue };
+                let probed = call.probe.iter().map(|probe| ("/probe/headers", &probe.headers));
+                for (field, headers) in [("/headers", &call.headers)].into_iter().chain(probed) {
+                    let names = headers.iter().flat_map(|(_, value)| secret::named(value));
+                    secrets.extend(names.map(|name| (format!("{}{place}{field}", step.at), name.to_owned())));
+                }
+            }
+        }
+        secrets
     }
 
     /// The number of a step.

@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::definition::{Action, Call, Definition, Doubt, HOLD_MS, Order, TIMER_MS};
 use crate::fault::EvaluationError;
 use crate::run_expression::Budget;
+use crate::secret;
 use crate::template::Template;
+use crate::url;
 
 pub(crate) mod take;
 
@@ -232,7 +234,7 @@ impl Filler<'_> {
         let probe = match &call.probe {
             None => None,
             Some(probe) => Some(ProbeInput {
-                url: self.fill("probe.url", &probe.url, take::url)?,
+                url: self.url("probe.url", &probe.url)?,
                 headers: self.headers(&probe.headers)?,
                 status: probe.status.clone(),
                 value: probe.value.clone(),
@@ -240,7 +242,7 @@ impl Filler<'_> {
         };
         Ok(CallInput {
             method: call.method.clone(),
-            url: self.fill("url", &call.url, take::url)?,
+            url: self.url("url", &call.url)?,
             headers: self.headers(&call.headers)?,
             body: self.maybe("body", &call.body, take::body)?.unwrap_or_default(),
             doubt: call.doubt,
@@ -250,8 +252,18 @@ impl Filler<'_> {
         })
     }
 
+    fn url(&mut self, field: &str, template: &Template) -> Result<String, EvaluationError> {
+        take::url(field, url::fill(template, field, self.scope, &mut self.budget)?)
+    }
+
     fn headers(&mut self, headers: &[(String, Template)]) -> Result<Vec<(String, String)>, EvaluationError> {
-        headers.iter().map(|(name, value)| Ok((name.clone(), self.fill(name, value, take::header)?))).collect()
+        let mut filled = Vec::with_capacity(headers.len());
+        for (name, template) in headers {
+            let value = self.fill(name, template, take::header)?;
+            secret::check(name, template, &value)?;
+            filled.push((name.clone(), value));
+        }
+        Ok(filled)
     }
 
     /// The id of the transfer that a step made; an empty `of` is the step itself.

@@ -34,8 +34,10 @@ mod link;
 mod number;
 mod plan;
 mod run_expression;
+mod secret;
 mod template;
 mod text;
+mod url;
 mod yaml;
 
 pub use definition::{

@@ -8,6 +8,7 @@ use crate::expression::{Expression, Reference};
 use crate::fault::{EvaluationError, Fault};
 use crate::fields::Problems;
 use crate::run_expression::{Budget, a_type};
+use crate::secret;
 
 /// A value that may hold expressions.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,13 +38,7 @@ impl Template {
     /// Reads a template; each expression that cannot be parsed is a problem of its own.
     pub(crate) fn read(value: &Value, at: &str, problems: &mut Problems) -> Self {
         match value {
-            Value::String(text) => match read_text(text) {
-                Ok(template) => template,
-                Err(fault) => {
-                    problems.push(at, fault);
-                    Self::Fixed(Value::Null)
-                }
-            },
+            Value::String(text) => Self::of_text(read_text(text, |_| None), at, problems),
             Value::Array(items) => {
                 let items: Vec<_> = items
                     .iter()
@@ -69,6 +64,21 @@ impl Template {
             }
             fixed => Self::Fixed(fixed.clone()),
         }
+    }
+
+    /// The same of the value of a header, which may name secrets.
+    pub(crate) fn read_header(value: &Value, at: &str, problems: &mut Problems) -> Self {
+        match value {
+            Value::String(text) => Self::of_text(read_text(text, secret::length_at), at, problems),
+            other => Self::read(other, at, problems),
+        }
+    }
+
+    fn of_text(read: Result<Self, Fault>, at: &str, problems: &mut Problems) -> Self {
+        read.unwrap_or_else(|fault| {
+            problems.push(at, fault);
+            Self::Fixed(Value::Null)
+        })
     }
 
     /// The value in a scope.
@@ -135,7 +145,7 @@ impl Template {
 }
 
 impl Piece {
-    fn spell(&self, out: &mut String, scope: &Value, budget: &mut Budget) -> Result<(), EvaluationError> {
+    pub(crate) fn spell(&self, out: &mut String, scope: &Value, budget: &mut Budget) -> Result<(), EvaluationError> {
         let before = out.len();
         match self {
             Self::Plain(text) => out.push_str(text),
@@ -158,7 +168,8 @@ pub(crate) fn pointer(at: &str, name: &str) -> String {
     format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-fn read_text(text: &str) -> Result<Template, Fault> {
+/// `kept` says how much of a text that begins with `${` stays as it is.
+fn read_text(text: &str, kept: impl Fn(&str) -> Option<usize>) -> Result<Template, Fault> {
     let mut pieces = Vec::new();
     let mut plain = String::new();
     let mut rest = text;
@@ -167,6 +178,11 @@ fn read_text(text: &str) -> Result<Template, Fault> {
             plain.push_str(&rest[..at]);
             plain.push('{');
             rest = &rest[at + 2..];
+            continue;
+        }
+        if let Some(length) = kept(&rest[at..]) {
+            plain.push_str(&rest[..at + length]);
+            rest = &rest[at + length..];
             continue;
         }
         plain.push_str(&rest[..at]);

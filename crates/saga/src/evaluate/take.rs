@@ -104,7 +104,7 @@ pub(crate) fn header(field: &str, value: Value) -> Taken<String> {
     Err(wrong(field, "visible ASCII of at most 4096 bytes", &Value::String(text)))
 }
 
-fn wrong(field: &str, wanted: &'static str, value: &Value) -> EvaluationError {
+pub(crate) fn wrong(field: &str, wanted: &'static str, value: &Value) -> EvaluationError {
     const SHOWN: usize = 40;
     let found = match value {
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => a_type(value).to_owned(),

@@ -55,7 +55,7 @@ async fn define(call: &Call, name: &str, head: &Parts, body: &mut Option<Incomin
     decide_judged(call, head, body, |body, who, key| {
         let read = || read_definition(name, media, body);
         let definition = if body.len() < LARGE_BYTES { read() } else { tokio::task::block_in_place(read) }?;
-        let if_new = judge_addresses(call, &definition)?;
+        let if_new = judge_calls(call, &definition)?;
         let document = definition.document().to_string();
         Ok(Judged { command: request::define(name, definition.plan(), &document, who, key), if_new })
     })
@@ -79,8 +79,9 @@ fn read_definition(name: &str, media: DefinitionMedia, body: &[u8]) -> Result<De
     Ok(definition)
 }
 
-/// What this server's settings have against the addresses that are written down; those that are computed are judged then.
-fn judge_addresses(call: &Call, definition: &Definition) -> Result<Option<Problem>, Problem> {
+/// What this server's settings have against the addresses and secrets that are written down; addresses that are computed
+/// are judged then.
+fn judge_calls(call: &Call, definition: &Definition) -> Result<Option<Problem>, Problem> {
     let mut against = None;
     for (at, url) in definition.fixed_urls() {
         let within = |problem: Problem| {
@@ -91,6 +92,11 @@ fn judge_addresses(call: &Call, definition: &Definition) -> Result<Option<Proble
         let mut judge = Judge::new(call);
         judge.address(&at, &url);
         against = against.or(judge.against.map(within));
+    }
+    for (at, name) in definition.secrets() {
+        let mut judge = Judge::new(call);
+        judge.call_secret(&at, &name);
+        against = against.or(judge.against);
     }
     Ok(against)
 }
