@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use call::Client;
 use cell::{CellHandle, Found, Level, Query, Read, ReadError, TopicFound, TopicQuery};
@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use words::Stamp;
 
+use crate::delivered::DeliveryCounts;
 use crate::secrets::WebhookSecrets;
 use crate::submit::submit;
 use crate::webhook::{Target, deliver};
@@ -56,6 +57,7 @@ struct Shared {
     secrets: WebhookSecrets,
     settings: DeliverySettings,
     under_way: UnderWay,
+    counts: DeliveryCounts,
     /// How to have each of them look again.
     running: Mutex<HashMap<u64, Arc<Notify>>>,
 }
@@ -82,9 +84,10 @@ impl Couriers {
         secrets: WebhookSecrets,
         settings: DeliverySettings,
         under_way: UnderWay,
+        counts: DeliveryCounts,
     ) -> Self {
         let running = Mutex::new(HashMap::new());
-        Self { shared: Arc::new(Shared { cell, client, secrets, settings, under_way, running }) }
+        Self { shared: Arc::new(Shared { cell, client, secrets, settings, under_way, counts, running }) }
     }
 
     /// Has somebody look at a subscription.
@@ -268,7 +271,9 @@ impl Courier {
 }
 
 async fn attempt(shared: Arc<Shared>, target: Arc<Target>, delivery: Delivery) -> Attempted {
+    let began = Instant::now();
     let end = deliver(&shared.client, &shared.secrets, &target, &delivery, shared.settings.attempt).await;
+    shared.counts.count(&end, began.elapsed());
     (delivery.generation, delivery.event.offset, end)
 }
 

@@ -7,6 +7,7 @@
 mod attempt;
 mod definitions;
 mod deliver;
+mod delivered;
 mod destination;
 mod evaluate;
 mod probe;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 
 pub use definitions::Definitions;
 pub use deliver::DeliverySettings;
+pub use delivered::{DELIVERY_BOUNDS_MS, Delivered, DeliveryCounts};
 pub use destination::{check_address, check_asked};
 pub use probe::{Probe, ProbeError};
 pub use request::{Compensation, RequestError, check_headers, check_url, secrets_in};
@@ -54,6 +56,7 @@ pub struct Outbox {
     under_way: UnderWay,
     call_secrets: Option<CallSecrets>,
     traces: Traces,
+    deliveries: DeliveryCounts,
 }
 
 /// How many effects are being performed.
@@ -101,7 +104,14 @@ impl Default for Outbox {
     fn default() -> Self {
         // Bounded by what may be open, which the cell sees to.
         let (sender, receiver) = unbounded_channel();
-        Self { sender, receiver, under_way: UnderWay::default(), call_secrets: None, traces: Traces::default() }
+        Self {
+            sender,
+            receiver,
+            under_way: UnderWay::default(),
+            call_secrets: None,
+            traces: Traces::default(),
+            deliveries: DeliveryCounts::default(),
+        }
     }
 }
 
@@ -124,6 +134,11 @@ impl Outbox {
         self.traces.clone()
     }
 
+    /// What deliveries come to, now and later.
+    pub fn deliveries(&self) -> DeliveryCounts {
+        self.deliveries.clone()
+    }
+
     /// How many effects are being performed, now and later.
     pub fn under_way(&self) -> UnderWay {
         self.under_way.clone()
@@ -140,11 +155,11 @@ impl Outbox {
         secrets: WebhookSecrets,
         settings: DeliverySettings,
     ) {
-        let Self { sender, mut receiver, under_way, call_secrets, traces } = self;
+        let Self { sender, mut receiver, under_way, call_secrets, traces, deliveries } = self;
         drop(sender);
         let with = With { client: client.clone(), secrets: call_secrets, traces };
         let evaluator = Evaluator::new(&cell, addresses, definitions);
-        let couriers = Couriers::new(cell.clone(), client, secrets, settings, under_way.clone());
+        let couriers = Couriers::new(cell.clone(), client, secrets, settings, under_way.clone(), deliveries);
         while let Some(Handed { work, at }) = receiver.recv().await {
             let (call, attempt, phase, remaining_us, accepted) = match work {
                 Work::Try { call, attempt, phase, remaining_us, accepted } => {

@@ -3,6 +3,7 @@
 //! Counting a request is a few additions to atomics; everything else happens when somebody asks.
 
 mod calls;
+mod deliveries;
 
 use std::fmt::{Error, Write};
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use call::Client;
 use cell::CellHandle;
 use edge::BodyRoom;
+use machine::SubscriptionView;
+use outbox::DeliveryCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -21,6 +24,8 @@ use prometheus_client::registry::{Registry, Unit};
 use words::Outcome;
 
 use crate::route::RouteName;
+
+pub(crate) use deliveries::SUBSCRIPTIONS_MAX;
 
 /// Upper bounds of the latency buckets, in microseconds: about three per decade from 100 us to 10 s.
 const BOUNDS_US: [u64; 16] = [
@@ -47,6 +52,7 @@ pub(crate) const PROMETHEUS_TYPE: &str = "text/plain; version=0.0.4; charset=utf
 #[derive(Debug)]
 pub(crate) struct Metrics {
     requests: Arc<Requests>,
+    subscriptions: deliveries::Subscriptions,
     registry: Registry,
 }
 
@@ -65,7 +71,7 @@ struct Histogram {
 
 impl Metrics {
     /// Counts of nothing so far, and a window on what the cell counts.
-    pub(crate) fn new(cell: CellHandle, client: Client, bodies: BodyRoom) -> Self {
+    pub(crate) fn new(cell: CellHandle, client: Client, bodies: BodyRoom, delivered: DeliveryCounts) -> Self {
         let requests = Arc::new(Requests {
             counts: std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)))),
             latency: std::array::from_fn(|_| Histogram::default()),
@@ -75,9 +81,12 @@ impl Metrics {
         registry.register_collector(Box::new(Arc::clone(&requests)));
         registry.register_collector(Box::new(calls::Doubts(cell.clone())));
         registry.register_collector(Box::new(calls::Destinations(client)));
+        let subscriptions = deliveries::Subscriptions::default();
+        registry.register_collector(Box::new(deliveries::Deliveries(delivered)));
+        registry.register_collector(Box::new(subscriptions.clone()));
         registry.register_collector(Box::new(CellCounts(cell)));
         registry.register_collector(Box::new(Bodies(bodies)));
-        Self { requests, registry }
+        Self { requests, subscriptions, registry }
     }
 
     /// Counts an answer.
@@ -96,6 +105,11 @@ impl Metrics {
     /// Counts items of bulk streams.
     pub(crate) fn streamed(&self, items: u64) {
         self.requests.stream_items.fetch_add(items, Relaxed);
+    }
+
+    /// Notes how far each subscription is, to be told with everything else.
+    pub(crate) fn note_subscriptions(&self, views: Vec<SubscriptionView>) {
+        self.subscriptions.set(views);
     }
 
     /// All metrics, as OpenMetrics if the caller takes that, else as Prometheus text; with the content type.

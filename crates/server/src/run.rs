@@ -165,7 +165,7 @@ pub async fn start_on(
     let app = Arc::new(App {
         // An id is a header value.
         node: HeaderValue::from_str(&config.cell.node).unwrap_or_else(|_| HeaderValue::from_static("node")),
-        metrics: Metrics::new(cell.clone(), client.clone(), bodies.clone()),
+        metrics: Metrics::new(cell.clone(), client.clone(), bodies.clone(), outbox.deliveries()),
         addresses,
         definitions: Definitions::default(),
         secrets: secrets.clone(),

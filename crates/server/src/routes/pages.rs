@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use cell::{Found, Level, Query, TopicFound, TopicQuery};
 use http::header::ACCEPT;
 use http::request::Parts;
 use wire::remedy::{self, Form};
@@ -10,17 +11,18 @@ use wire::view::{Ready, write_ready};
 use wire::{Code, Problem};
 
 use crate::call::{Call, bytes_of};
+use crate::metrics::SUBSCRIPTIONS_MAX;
 use crate::respond::Answered;
 use crate::route::Route;
 
 /// Made once: it says the same as long as the process lives.
 static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| wire::openapi::document().into());
 
-/// Answers what needs nothing from the cell but its status.
+/// Answers what needs nothing from the cell but its status, and for metrics how far its subscriptions are.
 ///
 /// # Errors
 /// `not-found` for the page of a code that there is not.
-pub(super) fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<Answered, Problem> {
+pub(super) async fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<Answered, Problem> {
     let accept = bytes_of(&head.headers, &ACCEPT);
     let form = Form::of_accept(accept);
     Ok(match route {
@@ -28,6 +30,7 @@ pub(super) fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<Answer
         Route::Readyz => ready(call),
         Route::Metrics => {
             let accept = accept.and_then(|accept| std::str::from_utf8(accept).ok());
+            look_at_subscriptions(call).await;
             let (content_type, text) = call.app.metrics.render(accept);
             Answered::page(content_type, text)
         }
@@ -39,6 +42,19 @@ pub(super) fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<Answer
         }
         _ => return Err(crate::respond::internal("a route that is no page")),
     })
+}
+
+/// How long the cell may take to say how far its subscriptions are, in microseconds. Without it they are told as they were.
+const LOOK_US_MAX: u64 = 1_000_000;
+
+async fn look_at_subscriptions(call: &Call) {
+    let query = Query::Topics(TopicQuery::Subscriptions { after: String::new(), limit: SUBSCRIPTIONS_MAX });
+    let deadline_us = call.app.cell.now_us().saturating_add(LOOK_US_MAX);
+    if let Ok(reply) = call.app.read(Level::Eventual, deadline_us, query).await
+        && let Ok(Found::Topics(TopicFound::Subscriptions(views))) = reply.found
+    {
+        call.app.metrics.note_subscriptions(views);
+    }
 }
 
 fn ready(call: &Call) -> Answered {

@@ -82,7 +82,7 @@ pub(crate) async fn read(call: &Call, route: Route<'_>, head: &Parts) -> Result<
         Route::Saga(route) => sagas::read(call, route, head).await,
         Route::Lease(route) => leases::read(call, route, head).await,
         Route::Uncertain => calls::uncertain(call, head).await,
-        _ => pages::read(call, route, head),
+        _ => pages::read(call, route, head).await,
     }
 }
 

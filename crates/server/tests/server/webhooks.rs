@@ -348,3 +348,36 @@ fn gone_means_rest() {
     let seen: BTreeSet<u64> = receiver.seen().iter().map(offset_of).collect();
     assert_eq!(seen, offsets.into_iter().collect());
 }
+
+#[test]
+fn deliveries_are_told_in_metrics() {
+    // The first event of each key fails once.
+    let server = Server::start();
+    let tries = Mutex::new(BTreeMap::new());
+    let receiver = Receiver::start(move |seen| {
+        let mut tries = tries.lock().unwrap();
+        let times: &mut u32 = tries.entry(offset_of(seen)).or_default();
+        *times += 1;
+        Behaviour::Status(if *times == 1 && seen.header("tertium-partition-key") == "b" { 500 } else { 200 })
+    });
+    subscribe(&server, &receiver);
+    publish(&server, "k", &["a", "a", "b"]);
+    until_delivered(&server, 3);
+    let text = until("all of it was looked at", || {
+        let text = String::from_utf8(server.get("/metrics").body).unwrap();
+        text.contains("tertium_subscription_behind{subscription=\"mail\"} 0").then_some(text)
+    });
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+    };
+    let (delivered, failed) =
+        ("tertium_deliveries_total{outcome=\"delivered\"}", "tertium_deliveries_total{outcome=\"failed\"}");
+    assert_eq!(value(delivered), 3.0);
+    // Whatever the client tried again within an attempt, nobody knows here: it failed at most once.
+    assert!(value(failed) <= 1.0, "{text}");
+    assert_eq!(value("tertium_deliveries_total{outcome=\"gone\"}"), 0.0);
+    assert_eq!(value("tertium_delivery_duration_seconds_count"), value(delivered) + value(failed));
+    assert_eq!(value("tertium_subscription_dead_letters{subscription=\"mail\"}"), 0.0);
+    assert_eq!(value("tertium_subscription_parked{subscription=\"mail\"}"), 0.0);
+}
