@@ -272,6 +272,9 @@ fn saga_as_json(asked: &machine::SagaOp<'_>) -> Value {
             "kind": control.as_str(), "saga": saga, "state": state.map(machine::RunState::as_str), "after": after,
             "limit": limit,
         }),
+        SagaOp::RestartMany { saga, from, after, limit } => json!({
+            "kind": "restart", "saga": saga, "from": from, "after": after, "limit": limit,
+        }),
         SagaOp::Step(report) => json!({
             "kind": "step", "run": report.run, "step": report.step, "attempt": report.attempt,
             "found": match report.found {

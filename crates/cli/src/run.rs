@@ -42,9 +42,11 @@ enum RunCommand {
     #[command(after_help = "Example:
   tertium run resume --saga checkout")]
     Resume(ControlArgs),
-    /// Have an escalated run go on from a step: that one and all that wait for it are done again
-    #[command(after_help = "Example:
-  tertium run restart 019a9f3e-7c00-7000-8000-00000000002a --from ship")]
+    /// Have escalated runs go on from a step: that one and all that wait for it are done again; one run, or all of a saga
+    #[command(after_help = "Examples:
+  tertium run restart 019a9f3e-7c00-7000-8000-00000000002a --from ship
+  tertium run restart --saga checkout --from ship
+  tertium run restart --state escalated")]
     Restart(RestartArgs),
 }
 
@@ -97,10 +99,17 @@ struct ControlArgs {
 #[derive(Args, Debug)]
 struct RestartArgs {
     /// The run's id
-    id: String,
-    /// The step to go on from
+    #[arg(conflicts_with_all = ["saga", "state"], required_unless_present_any = ["saga", "state"], requires = "from")]
+    id: Option<String>,
+    /// The step to go on from; of many runs wherever each stopped, if it is not said
     #[arg(long, value_name = "STEP")]
-    from: String,
+    from: Option<String>,
+    /// All escalated runs of this saga
+    #[arg(long)]
+    saga: Option<String>,
+    /// All runs in this state: escalated
+    #[arg(long)]
+    state: Option<String>,
     #[command(flatten)]
     write: WriteArgs,
     #[command(flatten)]
@@ -115,9 +124,10 @@ impl RunArgs {
             RunCommand::Cancel(args) => control(args, RunControl::Cancel, format).await,
             RunCommand::Pause(args) => control(args, RunControl::Pause, format).await,
             RunCommand::Resume(args) => control(args, RunControl::Resume, format).await,
-            RunCommand::Restart(RestartArgs { id, from, write, remote }) => {
-                let client = remote.client()?;
-                control_one(&client, &id, RunControl::Restart { from: &from }, &write, format).await
+            RunCommand::Restart(RestartArgs { id, from, saga, state, write, remote }) => {
+                let step = from.clone().unwrap_or_default();
+                let filter = RunFilter { saga, state, from, ..RunFilter::default() };
+                control_those(id, filter, RunControl::Restart { from: &step }, (&write, &remote), format).await
             }
         }
     }
@@ -165,14 +175,25 @@ async fn list(args: ListArgs, format: Format) -> Ended {
 
 async fn control(args: ControlArgs, control: RunControl<'_>, format: Format) -> Ended {
     let ControlArgs { id, saga, state, write, remote } = args;
+    let filter = RunFilter { saga, state, ..RunFilter::default() };
+    control_those(id, filter, control, (&write, &remote), format).await
+}
+
+async fn control_those(
+    id: Option<String>,
+    filter: RunFilter,
+    control: RunControl<'_>,
+    (write, remote): (&WriteArgs, &Remote),
+    format: Format,
+) -> Ended {
     let client = remote.client()?;
     if let Some(id) = id {
-        return control_one(&client, &id, control, &write, format).await;
+        return control_one(&client, &id, control, write, format).await;
     }
-    let filter = RunFilter { saga, state, limit: Some(1_000), cursor: None };
     if filter.saga.is_none() && filter.state.is_none() {
         return Err(Failure::usage("name a run, a saga or a state"));
     }
+    let filter = RunFilter { limit: Some(1_000), ..filter };
     print_answer(format, write.apply(client.control_runs(control, &filter)).await, |many, fields| {
         fields.add("runs", many.count);
         fields.add_some("more", many.next.as_ref().map(|_| "ask again, under another key"));

@@ -174,9 +174,12 @@ pub struct RunFilter {
     /// Only runs of this saga.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saga: Option<String>,
-    /// Only runs in this state.
+    /// Only runs in this state; of those to be restarted `escalated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// The step that runs are restarted from; wherever each stopped if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// At most so many, 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u16>,
@@ -278,7 +281,7 @@ impl Client {
         }
     }
 
-    /// Changes what is to become of many runs, the oldest first. Runs are restarted one by one.
+    /// Changes what is to become of many runs, the oldest first. The step that they are restarted from is the filter's.
     pub fn control_runs(&self, control: RunControl<'_>, filter: &RunFilter) -> Write<'_, RunsControlled> {
         Write::new(self, format!("/v1/runs/{}", control.verb()), filter)
     }

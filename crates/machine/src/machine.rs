@@ -12,7 +12,7 @@ use crate::ledger::accounts::Accounts;
 use crate::ledger::holds::Holds;
 use crate::ledger::original;
 use crate::names::Names;
-use crate::saga::{Sagas, encode_run};
+use crate::saga::{Sagas, encode_escalated, encode_run};
 use crate::snapshot::{self, Running};
 use crate::topic::Topics;
 use crate::turn::Scratch;
@@ -179,6 +179,10 @@ impl Machine {
         }
         for (number, run) in self.sagas.runs() {
             encode_run(number, run, &mut bytes);
+            roll(&mut bytes);
+        }
+        for (number, saga) in self.sagas.escalated() {
+            encode_escalated(number, saga, &mut bytes);
             roll(&mut bytes);
         }
         self.leases.visit(&mut roll);

@@ -5,7 +5,8 @@
 //! section  = 1:u8 head | 2:u8 count { account }*count | 3:u8 count { hold }*count | 5:u8 count { call }*count
 //!          | 16:u8 count { topic }*count | 17:u8 count { chunk }*count
 //!          | 18:u8 count { subscription }*count | 20:u8 count { definition }*count
-//!          | 21:u8 count { run }*count | 24:u8 count { lease }*count | 25:u8 1:u8 token:leb128 | 4:u8 digest:u64le
+//!          | 21:u8 count { run }*count | 22:u8 count { escalated }*count | 24:u8 count { lease }*count
+//!          | 25:u8 1:u8 token:leb128 | 4:u8 digest:u64le
 //! ```
 //!
 //! The state is that of the moment the snapshot began. Entries go on being applied between the chunks: whoever changes
@@ -35,6 +36,7 @@ mod section {
     pub(super) const CALLS: u8 = 5;
     pub(super) const SAGAS: u8 = 20;
     pub(super) const RUNS: u8 = 21;
+    pub(super) const ESCALATED: u8 = 22;
     pub(super) const LEASES: u8 = 24;
     pub(super) const TOKEN: u8 = 25;
 }
@@ -57,6 +59,7 @@ enum Next {
     Topics(Part),
     Sagas,
     Runs,
+    Escalated,
     Leases,
     Token,
     End,
@@ -112,6 +115,7 @@ impl Machine {
                 Next::Topics(part) => running.write_topics(self, part, left, out),
                 Next::Sagas => running.write_sagas(self, left, out),
                 Next::Runs => running.write_runs(self, left, out),
+                Next::Escalated => running.write_escalated(self, left, out),
                 Next::Leases => running.write_leases(self, left, out),
                 Next::Token => running.write_token(self, out),
                 Next::End => {
@@ -186,6 +190,11 @@ impl Machine {
             section::RUNS => {
                 for _ in 0..r.u64()? {
                     self.sagas.restore_run(r)?;
+                }
+            }
+            section::ESCALATED => {
+                for _ in 0..r.u64()? {
+                    self.sagas.restore_escalated(r)?;
                 }
             }
             section::LEASES => {
@@ -295,9 +304,17 @@ impl Running {
     fn write_runs(&mut self, machine: &mut Machine, items: usize, out: &mut Vec<u8>) -> usize {
         let count = self.gather(items, |section| machine.sagas.take_run(section));
         if count < items {
-            self.next = Next::Leases;
+            self.next = Next::Escalated;
         }
         self.finish_section(section::RUNS, count, out)
+    }
+
+    fn write_escalated(&mut self, machine: &mut Machine, items: usize, out: &mut Vec<u8>) -> usize {
+        let count = self.gather(items, |section| machine.sagas.take_escalated(section));
+        if count < items {
+            self.next = Next::Leases;
+        }
+        self.finish_section(section::ESCALATED, count, out)
     }
 
     fn write_leases(&mut self, machine: &mut Machine, items: usize, out: &mut Vec<u8>) -> usize {

@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::ended::Notice;
 use super::next::{self, Move, Outcome};
 use super::record::{RunEnd, SagaRecord, StepEvent};
+use super::restart;
 use super::run::{Busy, Run, Slot, Stage, StepState, Why};
 use super::view::run_id;
 
@@ -179,7 +180,11 @@ pub(super) fn end<A: Archive>(
     if how == RunEnd::Escalated {
         publish_built_in(turn, TOPIC_ESCALATIONS, ordinal);
     }
+    let saga = turn.machine.sagas.definition(run.definition).map(|definition| definition.name.clone());
     turn.machine.sagas.close(number);
+    if let (RunEnd::Escalated, true, Some(saga)) = (how, restart::can_go_on(&run), saga) {
+        turn.machine.sagas.escalated.add(number, saga);
+    }
     turn.scratch.ended.push(Ended { began: number, ordinal, uncertain_us: 0 });
     if let Some(owner) = run.parent {
         turn.scratch.notices.push(Notice::RunEnded { owner, run: number, how, ordinal });

@@ -20,7 +20,7 @@ use super::advance::{advance, go_on};
 use super::next::can_turn_back;
 use super::order::Control;
 use super::record::SagaRecord;
-use super::restart::{restart, started};
+use super::restart::{Place, restart, started};
 use super::run::{Run, RunState, Stage, Why};
 use super::view::run_id;
 
@@ -44,7 +44,7 @@ pub(super) fn decide<'a, A: Archive>(
 ) -> Result<u64, Stop<'a>> {
     let marks = Marks { operation: Some(by.name), ..Marks::default() };
     if let Control::Restart { step } = control {
-        let (previous, started) = restart(turn, number, step)?;
+        let (previous, started) = restart(turn, number, Place::Step(step))?;
         let id = run_id(turn.machine, started, number);
         let body = SagaRecord::Controlled { run: number, id, previous, control };
         let ordinal = turn.write(by, Body::Saga(body), marks);
@@ -101,6 +101,34 @@ pub(super) fn decide_many<'a, A: Archive>(
         count += 1;
     }
     let marks = Marks { operation: Some(by.name), ..Marks::default() };
+    Ok(turn.write(by, Body::Saga(SagaRecord::ControlledMany { control, count, next }), marks))
+}
+
+/// Restarts those of the escalated runs that can go on from the step `from`; from wherever each stopped, if that is empty.
+pub(super) fn restart_many<'a, A: Archive>(
+    turn: &mut Turn<'_, A>,
+    by: &By<'a>,
+    from: &str,
+    filter: &Filter<'a>,
+) -> Result<u64, Stop<'a>> {
+    let limit = usize::try_from(filter.limit.clamp(1, RUNS_MAX)).unwrap_or(usize::MAX);
+    let listed = turn.machine.sagas.escalated.after(filter.after, filter.saga);
+    let mut meant: Vec<u64> = listed.take(limit + 1).collect();
+    let next = if meant.len() > limit { meant[limit - 1] } else { 0 };
+    meant.truncate(limit);
+    let place = if from.is_empty() { Place::Everywhere } else { Place::Named(from) };
+    let mut count = 0;
+    // A nested run is younger than the one it is a step of, which waits for it if it goes on first.
+    for number in meant.into_iter().rev() {
+        match restart(turn, number, place) {
+            Ok(_) => advance(turn, number)?,
+            Err(Stop::Denied(_)) => continue,
+            Err(broken) => return Err(broken),
+        }
+        count += 1;
+    }
+    let marks = Marks { operation: Some(by.name), ..Marks::default() };
+    let control = Control::Restart { step: 0 };
     Ok(turn.write(by, Body::Saga(SagaRecord::ControlledMany { control, count, next }), marks))
 }
 

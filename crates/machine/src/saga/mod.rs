@@ -17,6 +17,7 @@ pub(crate) mod control;
 pub(crate) mod define;
 pub(crate) mod due;
 pub(crate) mod ended;
+mod escalated;
 mod next;
 mod order;
 mod plan;
@@ -30,6 +31,7 @@ pub(crate) mod step;
 mod view;
 
 pub(crate) use ended::Notice;
+pub(crate) use escalated::encode as encode_escalated;
 pub(crate) use runs::{Sagas, encode_run};
 
 pub use advance::COMPENSATION_SUFFIX;
@@ -61,6 +63,10 @@ pub(crate) fn decide<'a, A: Archive>(
         SagaOp::ControlMany { control, saga, state, after, limit } => {
             let filter = control::Filter { saga, state, after, limit };
             Ok((control::decide_many(turn, by, control, &filter)?, false))
+        }
+        SagaOp::RestartMany { saga, from, after, limit } => {
+            let filter = control::Filter { saga, state: None, after, limit };
+            Ok((control::restart_many(turn, by, from, &filter)?, false))
         }
         SagaOp::Step(_) => unreachable!("decided before, under no key"),
     }

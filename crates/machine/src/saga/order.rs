@@ -52,6 +52,17 @@ pub enum SagaOp<'a> {
         /// At most so many.
         limit: u64,
     },
+    /// `POST /v1/runs/restart`: escalated runs go on.
+    RestartMany {
+        /// Only runs of this saga; empty = of any.
+        saga: &'a str,
+        /// The step each goes on from; empty = wherever it stopped.
+        from: &'a str,
+        /// Only runs after this one.
+        after: u64,
+        /// At most so many.
+        limit: u64,
+    },
     /// What came of [`Effect::Evaluate`](crate::Effect::Evaluate). It has no key.
     Step(StepReport<'a>),
 }
@@ -136,6 +147,7 @@ mod kind {
     pub(super) const CONTROL: u8 = 3;
     pub(super) const CONTROL_MANY: u8 = 4;
     pub(super) const STEP: u8 = 5;
+    pub(super) const RESTART_MANY: u8 = 6;
 }
 
 impl<'a> SagaOp<'a> {
@@ -168,6 +180,13 @@ impl<'a> SagaOp<'a> {
                 put_u64(out, after);
                 put_u64(out, limit);
             }
+            Self::RestartMany { saga, from, after, limit } => {
+                out.push(kind::RESTART_MANY);
+                put_bytes(out, saga.as_bytes());
+                put_bytes(out, from.as_bytes());
+                put_u64(out, after);
+                put_u64(out, limit);
+            }
             Self::Step(ref report) => {
                 out.push(kind::STEP);
                 report.encode(out);
@@ -189,6 +208,9 @@ impl<'a> SagaOp<'a> {
                     number => Some(RunState::from_number(number)?),
                 };
                 Self::ControlMany { control, saga, state, after: r.u64()?, limit: r.u64()? }
+            }
+            kind::RESTART_MANY => {
+                Self::RestartMany { saga: r.str()?, from: r.str()?, after: r.u64()?, limit: r.u64()? }
             }
             kind::STEP => Self::Step(StepReport::decode(r)?),
             _ => return Err(Corrupt("an unknown command about sagas")),

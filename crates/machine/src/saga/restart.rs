@@ -1,4 +1,4 @@
-//! `POST /v1/runs/{id}/restart`: an escalated run goes on, from the step a person says.
+//! `POST /v1/runs/{id}/restart`: an escalated run goes on, from the step a person says; and the same for many.
 //!
 //! What was done stays done: the run knows what each of its steps did, however long ago that was, and whether anybody still
 //! remembers its key. The step and those that wait for it begin anew if they were not done. Of a step that a person has the
@@ -36,11 +36,27 @@ use super::record::{RunEnd, SagaRecord};
 use super::run::{Busy, Run, Slot, Stage, StepState};
 use super::runs::Definition;
 
+/// Where an escalated run goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    /// At the step of that number.
+    Step(u32),
+    /// At the step of that name.
+    Named(&'a str),
+    /// Wherever it stopped: at each step that was not done.
+    Everywhere,
+}
+
+/// Whether a run that ends as escalated can be restarted: what was undone in part is not done again in part.
+pub(super) fn can_go_on(run: &Run) -> bool {
+    run.stage != Stage::Backward
+}
+
 /// Takes an escalated run up again. Gives the record that says so, under the run's own key, and when the run was started.
 pub(super) fn restart<'a, A: Archive>(
     turn: &mut Turn<'_, A>,
     number: u64,
-    step: u32,
+    place: Place<'_>,
 ) -> Result<(u64, Stamp), Stop<'a>> {
     if turn.machine.sagas.run(number).is_some() {
         return Err(denied(Code::RunState, number).into());
@@ -51,15 +67,11 @@ pub(super) fn restart<'a, A: Archive>(
     let Some((previous, mut run)) = escalated(turn, number)? else {
         return Err(denied(Code::RunState, number).into());
     };
-    if step as usize >= run.steps.len() {
-        return Err(denied(Code::StepNotFound, number).into());
-    }
-    // What was undone in part is not done again in part; and who has gone on without it does not wait for it.
-    if run.stage == Stage::Backward || !is_waited_for(turn, number, &run)? {
+    let (step, anew) = anew(&run, place).ok_or_else(|| denied(Code::StepNotFound, number))?;
+    // Who has gone on without it does not wait for it.
+    if !can_go_on(&run) || !is_waited_for(turn, number, &run)? {
         return Err(denied(Code::RunState, number).into());
     }
-    let depends = run.plan.dependents(step as usize);
-    let anew = (0..run.steps.len()).filter(|at| *at == step as usize || depends[*at]);
     let mut steps = Vec::new();
     for at in anew {
         let becomes = becomes(turn, number, &run, at)?.ok_or_else(|| denied(Code::RunState, number))?;
@@ -83,6 +95,22 @@ pub(super) fn restart<'a, A: Archive>(
     }
     turn.machine.sagas.set(number, run);
     Ok((restarted, started))
+}
+
+/// The step to go on from, and all that are to be done if they were not; `None` if there is no such step.
+fn anew(run: &Run, place: Place<'_>) -> Option<(u32, Vec<usize>)> {
+    let all = 0..run.steps.len();
+    let step = match place {
+        Place::Step(step) => step as usize,
+        Place::Named(name) => run.plan.steps.iter().position(|step| step.id == name)?,
+        Place::Everywhere => {
+            let first = run.steps.iter().position(|slot| slot.state != StepState::Done)?;
+            return Some((u32::try_from(first).ok()?, all.collect()));
+        }
+    };
+    all.contains(&step).then_some(())?;
+    let depends = run.plan.dependents(step);
+    Some((u32::try_from(step).ok()?, all.filter(|at| *at == step || depends[*at]).collect()))
 }
 
 /// What becomes of a step of a run that is restarted.

@@ -8,6 +8,7 @@ use words::Stamp;
 use crate::codec::{Corrupt, Reader, put_bytes, put_u64};
 use crate::shelf::Shelf;
 
+use super::escalated::Escalated;
 use super::plan::Plan;
 use super::run::{Run, RunState};
 
@@ -29,6 +30,7 @@ pub(crate) struct Sagas {
     runs: Shelf<Run>,
     wakes: BTreeSet<(Stamp, u64)>,
     states: BTreeSet<(RunState, u64)>,
+    pub(super) escalated: Escalated,
 }
 
 impl Sagas {
@@ -93,6 +95,7 @@ impl Sagas {
         let (wakes, state, definition) = (run.wakes(), run.state(), run.definition);
         let before = self.runs.insert(number, run);
         if before.is_none() {
+            self.escalated.remove(number);
             self.count_run(definition, 1);
         }
         self.unlist(number, before.as_ref());
@@ -114,6 +117,11 @@ impl Sagas {
             self.wakes.remove(&(at, number));
         }
         self.states.remove(&(before.state(), number));
+    }
+
+    /// Each run that was escalated and can go on, with the name of its saga.
+    pub(crate) fn escalated(&self) -> impl Iterator<Item = (u64, &str)> + '_ {
+        self.escalated.iter()
     }
 
     /// What time moves on first: when, and which.
@@ -139,11 +147,13 @@ impl Sagas {
     pub(crate) fn freeze(&mut self) {
         self.definitions.freeze();
         self.runs.freeze();
+        self.escalated.freeze();
     }
 
     pub(crate) fn thaw(&mut self) {
         self.definitions.thaw();
         self.runs.thaw();
+        self.escalated.thaw();
     }
 
     /// The next definition of a snapshot, encoded.
@@ -156,6 +166,15 @@ impl Sagas {
     pub(crate) fn take_run(&mut self, out: &mut Vec<u8>) -> bool {
         let taken = self.runs.take_frozen();
         taken.map(|(number, run)| encode_run(number, &run, out)).is_some()
+    }
+
+    /// The next escalated run of a snapshot, encoded.
+    pub(crate) fn take_escalated(&mut self, out: &mut Vec<u8>) -> bool {
+        self.escalated.take(out)
+    }
+
+    pub(crate) fn restore_escalated(&mut self, r: &mut Reader<'_>) -> Result<(), Corrupt> {
+        self.escalated.restore(r)
     }
 
     /// Reads a definition of a snapshot. All of them come before the first run.

@@ -91,7 +91,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) {
             // Done, and then silence: the first time. A receiver that knows keys answers the second.
             "/silent-once" if times == 1 => return,
             "/silent-once" => json("200 OK", r#"{"done":true}"#),
-            "/silent" | "/silent-probed" => return,
+            "/silent" | "/silent-probed" | "/silent-one" | "/silent-two" => return,
             "/undo" => json("204 No Content", ""),
             "/huge" => {
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 104857600\r\n\r\n";

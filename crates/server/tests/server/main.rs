@@ -11,6 +11,7 @@ mod leases;
 mod ledger;
 mod pages;
 mod reads;
+mod saga_calls;
 mod saga_input;
 mod sagas;
 mod secrets;

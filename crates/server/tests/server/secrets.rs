@@ -162,3 +162,34 @@ fn a_call_carries_the_trace_of_its_request() {
     assert_eq!((seen[1].header("tracestate"), seen[1].header("baggage")), ("", "user=ada"));
     assert!(seen[2].header("traceparent").starts_with("00-") && seen[2].header("tracestate").is_empty(), "{seen:?}");
 }
+
+#[test]
+fn a_saga_names_secrets_and_whoever_starts_it_does_not() {
+    let mut data = std::path::PathBuf::new();
+    let mut server = Server::with(|config| {
+        std::fs::create_dir_all(&config.data).unwrap();
+        write_secrets(&config.call_secrets_path(), "pay = \"hunter2\"\nother = \"hunter3\"\n");
+        data.clone_from(&config.data);
+    });
+    let receiver = Receiver::start();
+    let define = |name: &str, url: &str, header: &str| {
+        let step = format!("steps: [{{ id: a, call: {{ url: \"{url}\", headers: {{ X-Token: \"{header}\" }} }} }}]\n");
+        crate::sagas::define(&server, name, &step)
+    };
+    let made = define("pays", &receiver.url("/ok/${input.v}"), "${secret:pay}-${input.v}");
+    assert_eq!(made.status, 201, "{made:?}");
+    let unknown = define("none", &receiver.url("/ok"), "${secret:nobody}");
+    assert_eq!(code(&unknown), (400, "invalid-request".to_owned()), "{unknown:?}");
+    let anywhere = define("anywhere", "${input.v}/ok", "${secret:pay}");
+    assert_eq!(code(&anywhere), (400, "invalid-request".to_owned()), "{anywhere:?}");
+    let done = server.post("/v1/sagas/pays/runs", "k1", r#"{"input":{"v":"x"}}"#);
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(receiver.seen()[0].header("x-token"), "hunter2-x");
+    let other = server.post("/v1/sagas/pays/runs", "k2", r#"{"input":{"v":"${secret:other}"}}"#);
+    assert_eq!(code(&other), (409, "run-compensated".to_owned()), "{other:?}");
+    assert_eq!(receiver.seen().len(), 1, "nothing was sent");
+    server.stop();
+    let data = data_of(&data);
+    let has = |text: &str| data.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(has("${secret:pay}") && !has("hunter2"), "a secret is stored");
+}

@@ -43,8 +43,10 @@ fn run_paths() -> Vec<Path> {
         let codes = [&[Code::RunNotFound, Code::RunState], codes].concat();
         Operation::write(id, what, body, 200, "RunControlled", &codes).with(&["run"]).value()
     };
-    let many =
-        |id, what| Operation::write(id, what, "RunsRequest", 200, "RunsControlled", &[Code::CursorInvalid]).value();
+    let many_of =
+        |id, what, body| Operation::write(id, what, body, 200, "RunsControlled", &[Code::CursorInvalid]).value();
+    let many = |id, what| many_of(id, what, "RunsRequest");
+    let restarts = "Restarts the oldest escalated runs that are meant, each from a step or from wherever it stopped";
     let cancel = control("cancel_run", "Has a run undo what it did", "VoidRequest", &[Code::RunPastPivot]);
     let restart = "Has an escalated run go on from a step: that one and all that wait for it are done again";
     vec![
@@ -57,6 +59,7 @@ fn run_paths() -> Vec<Path> {
         ("post", "/v1/runs/cancel", many("cancel_runs", "Cancels the oldest open runs that are meant")),
         ("post", "/v1/runs/pause", many("pause_runs", "Pauses the oldest open runs that are meant")),
         ("post", "/v1/runs/resume", many("resume_runs", "Resumes the oldest open runs that are meant")),
+        ("post", "/v1/runs/restart", many_of("restart_runs", restarts, "RestartsRequest")),
     ]
 }
 
@@ -99,7 +102,8 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("RunControl", run_control()),
         ("RestartRequest", object(&[("from", reference("schemas", "Id"))], &[])),
         ("RunControlled", object(&[("id", id()), ("control", verb())], &[])),
-        ("RunsRequest", runs_request()),
+        ("RunsRequest", runs_request(&["delayed", "running", "paused", "compensating"], &[])),
+        ("RestartsRequest", runs_request(&["escalated"], &[("from", reference("schemas", "Id"))])),
         (
             "RunsControlled",
             object(&[("control", verb()), ("count", number()), ("next", json!({ "type": ["string", "null"] }))], &[]),
@@ -247,19 +251,16 @@ fn run_control() -> Value {
     object(&[("at", instant()), ("control", verb()), ("from", maybe()), ("by", maybe())], &[])
 }
 
-fn runs_request() -> Value {
-    let states = ["delayed", "running", "paused", "compensating"];
+fn runs_request(states: &[&str], more: &[(&'static str, Value)]) -> Value {
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT });
     let cursor = json!({ "type": "string", "description": "The next of the last answer." });
-    let mut schema = object(
-        &[],
-        &[
-            ("saga", reference("schemas", "Id")),
-            ("state", json!({ "enum": states })),
-            ("limit", limit),
-            ("cursor", cursor),
-        ],
-    );
+    let fields = [
+        ("saga", reference("schemas", "Id")),
+        ("state", json!({ "enum": states })),
+        ("limit", limit),
+        ("cursor", cursor),
+    ];
+    let mut schema = object(&[], &[&fields, more].concat());
     schema["anyOf"] = json!([{ "required": ["saga"] }, { "required": ["state"] }]);
     schema
 }

@@ -1,6 +1,6 @@
 //! What is asked of sagas and runs. Definitions are read elsewhere: here they are taken as they were laid out.
 
-use machine::{Control, Op, Plan, RUN_MS_MAX, RunState, SagaOp};
+use machine::{Control, Op, Plan, RUN_MS_MAX, RunEnd, RunState, SagaOp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -91,25 +91,32 @@ pub fn parse_control(
     key: &str,
     step_of: impl FnOnce(&str) -> Result<u32, Problem>,
 ) -> Result<Vec<u8>, Problem> {
-    let control = match verb {
-        ControlVerb::Restart => {
+    let control = match plain_control(verb) {
+        None => {
             let Object(FromIn { from }) = read(body)?;
             Control::Restart { step: step_of(checked_id("from", &from.0)?)? }
         }
-        plain => {
+        Some(control) => {
             let Object(NothingIn {}) = read(or_empty_object(body))?;
-            plain_control(plain)?
+            control
         }
     };
     Ok(command(principal, key, &Op::Saga(SagaOp::Control { run, control }), 0))
 }
 
-/// The command of `POST /v1/runs/cancel`, `.../pause` and `.../resume`: of all runs that the body means.
+/// The command of `POST /v1/runs/cancel`, `.../pause`, `.../resume` and `.../restart`: of all runs that the body means.
 ///
 /// # Errors
 /// As [`parse_run`].
 pub fn parse_control_many(verb: ControlVerb, body: &[u8], principal: &str, key: &str) -> Result<Vec<u8>, Problem> {
-    let Object(FilterIn { saga, state, limit, cursor }) = read(body)?;
+    let control = plain_control(verb);
+    let (FilterIn { saga, state, limit, cursor }, from) = match control {
+        Some(_) => (read::<Object<FilterIn<'_>>>(body)?.0, None),
+        None => {
+            let Object(RestartsIn { saga, state, from, limit, cursor }) = read(body)?;
+            (FilterIn { saga, state, limit, cursor }, from)
+        }
+    };
     if saga.is_none() && state.is_none() {
         let what = "name a saga, a state, or both: not every run there is will be meant";
         return Err(Problem::field(Code::InvalidRequest, "saga", what));
@@ -123,25 +130,30 @@ pub fn parse_control_many(verb: ControlVerb, body: &[u8], principal: &str, key: 
         None => 0,
         Some(Text(cursor)) => cursor.parse().map_err(|_| Problem::of(Code::CursorInvalid))?,
     };
-    let op = SagaOp::ControlMany {
-        control: plain_control(verb)?,
-        saga: saga.as_ref().map_or(Ok(""), |Text(saga)| checked_id("saga", saga))?,
-        state: state.as_ref().map(|Text(state)| open_state("state", state)).transpose()?,
-        after,
-        limit,
+    let saga = saga.as_ref().map_or(Ok(""), |Text(saga)| checked_id("saga", saga))?;
+    let op = match control {
+        Some(control) => {
+            let state = state.as_ref().map(|Text(state)| open_state("state", state)).transpose()?;
+            SagaOp::ControlMany { control, saga, state, after, limit }
+        }
+        None if state.as_ref().is_some_and(|Text(state)| state != RunEnd::Escalated.as_str()) => {
+            return Err(Problem::field(Code::InvalidRequest, "state", "is escalated: no other runs are restarted"));
+        }
+        None => {
+            let from = from.as_ref().map_or(Ok(""), |Text(from)| checked_id("from", from))?;
+            SagaOp::RestartMany { saga, from, after, limit }
+        }
     };
     Ok(command(principal, key, &Op::Saga(op), 0))
 }
 
-fn plain_control(verb: ControlVerb) -> Result<Control, Problem> {
+/// What is the same for one run and for many.
+const fn plain_control(verb: ControlVerb) -> Option<Control> {
     match verb {
-        ControlVerb::Cancel => Ok(Control::Cancel),
-        ControlVerb::Pause => Ok(Control::Pause),
-        ControlVerb::Resume => Ok(Control::Resume),
-        ControlVerb::Restart => {
-            let what = "a run is restarted by itself, from a step that a person chose: POST /v1/runs/{id}/restart";
-            Err(Problem::new(Code::RunState, what))
-        }
+        ControlVerb::Cancel => Some(Control::Cancel),
+        ControlVerb::Pause => Some(Control::Pause),
+        ControlVerb::Resume => Some(Control::Resume),
+        ControlVerb::Restart => None,
     }
 }
 
@@ -176,6 +188,21 @@ struct FilterIn<'a> {
     saga: Option<Text<'a>>,
     #[serde(borrow, default)]
     state: Option<Text<'a>>,
+    #[serde(default)]
+    limit: Option<u64>,
+    #[serde(borrow, default)]
+    cursor: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RestartsIn<'a> {
+    #[serde(borrow, default)]
+    saga: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    state: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    from: Option<Text<'a>>,
     #[serde(default)]
     limit: Option<u64>,
     #[serde(borrow, default)]

@@ -230,7 +230,7 @@ fn an_escalated_call_ends_its_run_whatever_it_is_about() {
             tried committed: #20 call #19 ended committed | #21 run #16 step 1 attempt 1 done #20 committed | -> Act #16 step 2 attempt 1
             do: #22 call 019b7711-9680-7000-8000-000000439932/c | -> call #22 attempt 1
             tried refused: #23 call #22 ended refused | #24 run #16 step 2 attempt 1 failed #23 refused | -> Compensate #16 step 1 attempt 2
-            do: #25 call 019b7711-9680-7000-8000-000000439932/b/compensate | -> call #25 attempt 1
+            do: #25 call 019b7711-9680-7000-8000-000000439932/b/compensate, which undoes a call: Done | -> call #25 attempt 1
             tried uncertain: #26 call #25 uncertain
             pass 3600000: ok
             tick: #27 call #25 uncertain | #28 run #16 step 1 attempt 2 escalated #0 nobody knows whether the call was done | #29 run #16 escalated, Failed { step: 2 }
@@ -337,6 +337,139 @@ fn many_are_controlled_in_pages() {
             start t pay: #8 started pay of #5 | -> Act #8 step 0 attempt 1
             cancel-all m 2 0: #9 Controlled { run: 6, previous: 6, control: Cancel } | #10 run #6 compensated, Cancelled | #11 Controlled { run: 7, previous: 7, control: Cancel } | #12 run #7 compensated, Cancelled | #13 ControlledMany { control: Cancel, count: 2, next: 7 }
             cancel-all n 2 7: #14 Controlled { run: 8, previous: 8, control: Cancel } | #15 run #8 compensated, Cancelled | #16 ControlledMany { control: Cancel, count: 1, next: 0 }
+        "#]],
+    );
+}
+
+/// The receiver is told whether anybody had it from itself that the step was done. Of a step that is no call it is told
+/// nothing.
+#[test]
+fn a_compensation_says_what_is_known_of_the_call_that_it_undoes() {
+    check(
+        "define d pay: a=call/call b=call/call c=transfer/call d=transfer
+         start r pay
+         do
+         tried committed
+         do
+         tried uncertain
+         pass 3600000
+         tick
+         resolve k 10 committed
+         restart s 1
+         do
+         fail
+         do
+         tried committed
+         do
+         tried committed
+         do
+         tried committed",
+        expect![[r#"
+            define d pay: a=call/call b=call/call c=transfer/call d=transfer: #5 defined pay 1
+            start r pay: #6 started pay of #5 | -> Act #6 step 0 attempt 1
+            do: #7 call 019b76da-a800-7000-8000-00000019c0b0/a | -> call #7 attempt 1
+            tried committed: #8 call #7 ended committed | #9 run #6 step 0 attempt 1 done #8 committed | -> Act #6 step 1 attempt 1
+            do: #10 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #10 attempt 1
+            tried uncertain: #11 call #10 uncertain
+            pass 3600000: ok
+            tick: #12 call #10 uncertain | #13 run #6 step 1 attempt 1 uncertain #0 nobody knows whether the call was done | #14 run #6 escalated
+            resolve k 10 committed: #15 call #10 ended resolved_committed | #16 Resolved { call: 10, ended: 15, committed: true }
+            restart s 1: #17 Restarted { run: 6, previous: 14, step: 1, deadline: Stamp(7238924697600000014) } | #18 run #6 step 1 attempt 1 done #15 it turned out to be done | #19 Controlled { run: 6, previous: 17, control: Restart { step: 1 } } | -> Act #6 step 2 attempt 1
+            do: #20 Posted 10 019b76da-a800-7000-8000-00000019c0b0/c | #21 run #6 step 2 attempt 1 done #20  | -> Act #6 step 3 attempt 1
+            fail: #22 run #6 step 3 attempt 1 failed #0 no such field | -> Compensate #6 step 2 attempt 2
+            do: #23 call 019b76da-a800-7000-8000-00000019c0b0/c/compensate | -> call #23 attempt 1
+            tried committed: #24 call #23 ended committed | #25 run #6 step 2 attempt 2 compensated #24 committed | -> Compensate #6 step 1 attempt 2
+            do: #26 call 019b76da-a800-7000-8000-00000019c0b0/b/compensate, which undoes a call: Unheard | -> call #26 attempt 1
+            tried committed: #27 call #26 ended committed | #28 run #6 step 1 attempt 2 compensated #27 committed | -> Compensate #6 step 0 attempt 2
+            do: #29 call 019b76da-a800-7000-8000-00000019c0b0/a/compensate, which undoes a call: Done | -> call #29 attempt 1
+            tried committed: #30 call #29 ended committed | #31 run #6 step 0 attempt 2 compensated #30 committed | #32 run #6 compensated, Failed { step: 3 }
+        "#]],
+    );
+}
+
+#[test]
+fn many_are_restarted_at_once() {
+    check(
+        "define d pay: a=call! b=transfer
+         define e ship: x=call! y=transfer
+         start r pay
+         do
+         tried uncertain
+         start s ship
+         do
+         tried uncertain
+         start t pay
+         do
+         tried uncertain
+         pass 3600000
+         tick
+         restart-all u pay b
+         restart-all v pay nobody
+         restart-all w any - 1
+         restart-all x any a 10 7
+         restart-all y any
+         restart-all z any
+         tick
+         tried committed
+         do",
+        expect![[r#"
+            define d pay: a=call! b=transfer: #5 defined pay 1
+            define e ship: x=call! y=transfer: #6 defined ship 1
+            start r pay: #7 started pay of #5 | -> Act #7 step 0 attempt 1
+            do: #8 call 019b76da-a800-7000-8000-0000001ee512/a | -> call #8 attempt 1
+            tried uncertain: #9 call #8 uncertain
+            start s ship: #10 started ship of #6 | -> Act #10 step 0 attempt 1
+            do: #11 call 019b76da-a800-7000-8000-00000029422b/x | -> call #11 attempt 1
+            tried uncertain: #12 call #11 uncertain
+            start t pay: #13 started pay of #5 | -> Act #13 step 0 attempt 1
+            do: #14 call 019b76da-a800-7000-8000-000000367dc8/a | -> call #14 attempt 1
+            tried uncertain: #15 call #14 uncertain
+            pass 3600000: ok
+            tick: #16 call #14 uncertain | #17 call #11 uncertain | #18 call #8 uncertain | #19 run #7 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #20 run #7 escalated | #21 run #10 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #22 run #10 escalated | #23 run #13 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #24 run #13 escalated
+            restart-all u pay b: #25 Restarted { run: 13, previous: 24, step: 1, deadline: Stamp(7238924697600000018) } | #26 run #13 escalated | #27 Restarted { run: 7, previous: 20, step: 1, deadline: Stamp(7238924697600000018) } | #28 run #7 escalated | #29 ControlledMany { control: Restart { step: 0 }, count: 2, next: 0 }
+            restart-all v pay nobody: #30 ControlledMany { control: Restart { step: 0 }, count: 0, next: 0 }
+            restart-all w any - 1: #31 Restarted { run: 7, previous: 28, step: 0, deadline: Stamp(7238924697600000020) } | #32 ControlledMany { control: Restart { step: 0 }, count: 1, next: 7 }
+            restart-all x any a 10 7: #33 Restarted { run: 13, previous: 26, step: 0, deadline: Stamp(7238924697600000021) } | #34 ControlledMany { control: Restart { step: 0 }, count: 1, next: 0 } | -> resend #8 attempt 2
+            restart-all y any: #35 Restarted { run: 10, previous: 22, step: 0, deadline: Stamp(7238924697600000022) } | #36 ControlledMany { control: Restart { step: 0 }, count: 1, next: 0 } | -> resend #14 attempt 2
+            restart-all z any: #37 ControlledMany { control: Restart { step: 0 }, count: 0, next: 0 } | -> resend #11 attempt 2
+            tick: 
+            tried committed: #38 call #8 ended committed | #39 run #7 step 0 attempt 1 done #38 committed | -> Act #7 step 1 attempt 1
+            do: #40 Posted 10 019b76da-a800-7000-8000-0000001ee512/b | #41 run #7 step 1 attempt 1 done #40  | #42 run #7 done
+        "#]],
+    );
+}
+
+/// Whichever of them the list has first, the nested run goes on before the one around it.
+#[test]
+fn a_nested_run_and_the_run_around_it_are_restarted_together() {
+    check(
+        "define i inner: x=call! y=transfer
+         define o outer: n=saga z=transfer
+         start r outer
+         do inner
+         do
+         tried uncertain
+         pass 3600000
+         tick
+         restart-all s any
+         tick
+         tried committed
+         do
+         do",
+        expect![[r#"
+            define i inner: x=call! y=transfer: #5 defined inner 1
+            define o outer: n=saga z=transfer: #6 defined outer 1
+            start r outer: #7 started outer of #6 | -> Act #7 step 0 attempt 1
+            do inner: #8 started inner of #5 | -> Act #8 step 0 attempt 1
+            do: #9 call 019b76da-a800-7000-8000-00000022a933/x | -> call #9 attempt 1
+            tried uncertain: #10 call #9 uncertain
+            pass 3600000: ok
+            tick: #11 call #9 uncertain | #12 run #8 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #13 run #8 escalated, Cancelled | #14 run #7 step 0 attempt 1 uncertain #13 escalated | #15 run #7 escalated
+            restart-all s any: #16 Restarted { run: 8, previous: 13, step: 0, deadline: Stamp(7238924697600000013) } | #17 Restarted { run: 7, previous: 15, step: 0, deadline: Stamp(7238924697600000013) } | #18 ControlledMany { control: Restart { step: 0 }, count: 2, next: 0 }
+            tick: Try { call: 9, attempt: 2, phase: Resend, until: Stamp(7238570844160000014) } | -> resend #9 attempt 2
+            tried committed: #19 call #9 ended committed | #20 run #8 step 0 attempt 1 done #19 committed | -> Act #8 step 1 attempt 1
+            do: #21 Posted 10 019b76da-a800-7000-8000-00000022a933/y | #22 run #8 step 1 attempt 1 done #21  | #23 run #8 done | #24 run #7 step 0 attempt 1 done #23 done | -> Act #7 step 1 attempt 1
+            do: #25 Posted 10 019b76da-a800-7000-8000-0000001ee512/z | #26 run #7 step 1 attempt 1 done #25  | #27 run #7 done
         "#]],
     );
 }
