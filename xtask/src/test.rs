@@ -88,6 +88,13 @@ const STEPS: &[Step] = &[
         environment: NONE,
     },
     Step {
+        name: "server-on-postgresql",
+        quick: false,
+        action: Action::Rehearsed(&["test", "--package", "tertium-bench", "--test", "log_postgres"]),
+        limit_minutes: 10,
+        environment: NONE,
+    },
+    Step {
         name: "histories",
         quick: false,
         action: Action::Rehearsed(&["test", "--package", "tertium-check", "--test", "histories"]),

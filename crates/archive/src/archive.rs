@@ -23,7 +23,7 @@ use crate::{DIRECTORY, FAN_OUT};
 pub struct Options {
     /// A memtable is frozen at so many records. Default 524,288.
     pub memtable_records: usize,
-    /// Or at so many bytes of records, at most 1 GiB. Default 64 MiB.
+    /// Or at so many bytes of records, at most 1 GiB. Default 32 MiB.
     pub memtable_bytes: usize,
     /// How many entries one job merges, so that a memtable never waits long for its turn. Default 2,000,000.
     pub merge_step_entries: usize,
@@ -35,7 +35,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             memtable_records: 512 * 1024,
-            memtable_bytes: 64 * 1024 * 1024,
+            memtable_bytes: 32 * 1024 * 1024,
             merge_step_entries: 2_000_000,
             hash_seed_if_new: 0,
         }

@@ -94,6 +94,8 @@ pub enum Rejected {
     },
     /// The disk has no room for the next log segment.
     StorageFull,
+    /// The log could not be reached while this was appended, and it is certain by now that it was not.
+    LogUnavailable,
     /// The cell is stopping.
     Stopping,
     /// The deadline passed while the write waited for its turn.

@@ -22,6 +22,7 @@ impl<W, R> Cell<W, R> {
         self.counters.entry_bytes += entry.len() as u64;
         batch.entry = entry;
         self.tail = position;
+        self.proven_us = self.proven_us.max(batch.began_us);
         self.ready.push_back((position, batch));
     }
 

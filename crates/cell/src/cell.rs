@@ -36,6 +36,10 @@ pub struct Cell<W, R> {
     pub(crate) queue: Queue<W>,
     pub(crate) inflight: HashMap<u128, Inflight<W>>,
     pub(crate) appending: Option<Batch<W>>,
+    /// The epoch in which the entry being appended was, where nobody knows what became of it.
+    pub(crate) doubted_in: Option<u64>,
+    /// At this instant of the monotonic clock nobody else led, and all that was in the log is in `tail` and `ready`.
+    pub(crate) proven_us: u64,
     pub(crate) ready: VecDeque<(Position, Batch<W>)>,
     pub(crate) tail: Position,
     pub(crate) encoder: EntryEncoder,
@@ -118,6 +122,8 @@ pub(crate) struct Note {
 pub(crate) struct Batch<W> {
     pub(crate) entry: Vec<u8>,
     pub(crate) operations: Vec<Queued<W>>,
+    /// When its append was begun, on the monotonic clock.
+    pub(crate) began_us: u64,
 }
 
 impl<W, R> Cell<W, R> {
@@ -136,6 +142,8 @@ impl<W, R> Cell<W, R> {
             queue: Queue::default(),
             inflight: HashMap::new(),
             appending: None,
+            doubted_in: None,
+            proven_us: 0,
             ready: VecDeque::new(),
             tail,
             encoder: EntryEncoder::default(),
@@ -198,12 +206,12 @@ impl<W, R> Cell<W, R> {
 
     /// Whether nothing is between request and answer.
     pub fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.appending.is_none() && self.ready.is_empty()
+        self.queue.is_empty() && !self.is_appending() && self.ready.is_empty()
     }
 
-    /// Whether an append is under way.
+    /// Whether an append is under way, or what became of one is not known.
     pub const fn is_appending(&self) -> bool {
-        self.appending.is_some()
+        self.appending.is_some() || self.is_in_doubt()
     }
 
     /// Whether no durable entry waits to be applied.
@@ -244,6 +252,7 @@ impl<W, R> Cell<W, R> {
     pub fn status(&self) -> Status {
         let reason = match (self.stopping, self.storage_full) {
             (true, _) => "stopping",
+            _ if self.is_in_doubt() => "the log does not answer",
             (_, true) => "storage is full",
             _ if self.is_behind() => "the archive is behind",
             _ => "",

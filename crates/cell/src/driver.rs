@@ -5,25 +5,27 @@
 //! one is applied.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use archive::ArchiveError;
-use disk::Disk;
-use log::{Append, Kept, Log, LogError, Upkeep};
-use words::Position;
 
 use crate::api::Rejected;
 use crate::cell::Cell;
 use crate::clock::Now;
 use crate::fault::CellFault;
+use crate::hand::{Done, Job, perform, perform_all};
 use crate::handle::{Message, ReadReplyTo, Shared, WriteReply, lock, now_since, refuse};
 use crate::house::{HouseResult, HouseWork};
 use crate::inbox::Inbox;
-use crate::propose::RETRY_AFTER_MS;
 use crate::work::OutboxOf;
+use archive::ArchiveError;
+use disk::Disk;
+use log::{Append, Kept, Log, LogError, Upkeep};
+
+mod leading;
+
+use leading::Leading;
 
 /// The exit code of a process whose cell had to stop: EX_SOFTWARE of sysexits.h.
 pub const EXIT_FATAL: i32 = 70;
@@ -51,20 +53,16 @@ const IDLE: Duration = Duration::from_secs(1);
 
 pub(crate) type TheCell = Cell<WriteReply, ReadReplyTo>;
 
-/// An entry on its way to the appending thread.
-struct AppendJob {
-    after: Position,
-    epoch: u64,
-    entry: Vec<u8>,
-}
-
 pub(crate) struct Driver {
     cell: TheCell,
     log: Arc<Mutex<Box<dyn Log>>>,
-    appends: Sender<AppendJob>,
+    jobs: Sender<Job>,
     house: Sender<HouseWork>,
     inbox: Arc<Inbox<Message>>,
     shared: Arc<Shared>,
+    leading: Leading,
+    /// Whether an append waits for no network, so that the deciding thread may wait for it.
+    appends_inline: bool,
     marked: bool,
     last_append: Instant,
     /// When room was last looked for behind the log.
@@ -85,13 +83,14 @@ impl Driver {
         inbox: Arc<Inbox<Message>>,
         shared: Arc<Shared>,
     ) -> JoinHandle<()> {
+        let appends_inline = !log.capabilities().shared;
         let log = Arc::new(Mutex::new(log));
-        let (appends, jobs) = channel();
+        let (jobs, to_do) = channel();
         let (house, work) = channel();
         let name = cell.options.cell.clone();
         let append = spawn("log", {
             let (log, inbox) = (Arc::clone(&log), Arc::clone(&inbox));
-            move || append_all(&log, &jobs, &inbox)
+            move || perform_all(&log, &to_do, &inbox)
         });
         let keep = spawn("house", {
             let inbox = Arc::clone(&inbox);
@@ -112,10 +111,12 @@ impl Driver {
         let mut driver = Self {
             cell,
             log,
-            appends,
+            jobs,
             house,
             inbox,
             shared,
+            leading: Leading::default(),
+            appends_inline,
             marked: false,
             last_append: Instant::now(),
             last_house: Instant::now(),
@@ -152,10 +153,19 @@ impl Driver {
                 self.handle(message)?;
             }
             self.step()?;
-            if !self.stoppers.is_empty() && self.cell.is_idle() && !self.cell.checkpoint_runs() {
+            if !self.stoppers.is_empty() && self.may_end() {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether everything was finished that can be. What is in doubt is settled by whoever claims next.
+    fn may_end(&mut self) -> bool {
+        if self.cell.is_in_doubt() {
+            self.cell.lose_log();
+            return true;
+        }
+        self.cell.is_idle() && !self.cell.checkpoint_runs()
     }
 
     fn step(&mut self) -> Result<(), CellFault> {
@@ -179,6 +189,7 @@ impl Driver {
                 reply(answer);
             }
         }
+        self.ask_log();
         self.keep_house(applying);
         Ok(())
     }
@@ -192,7 +203,7 @@ impl Driver {
                     reply(answer);
                 }
             }
-            Message::Appended { entry, result } => self.on_appended(entry, result),
+            Message::Log(done) => self.on_log(done),
             Message::House(result) => self.on_house(result),
             Message::Stop(done) => {
                 self.cell.stop();
@@ -209,14 +220,35 @@ impl Driver {
         }
         let now = self.now();
         if let Some(entry) = self.next_entry(now) {
-            let job = AppendJob { after: self.cell.tail(), epoch: self.cell.epoch(), entry };
+            let is_small = self.appends_inline && entry.len() <= INLINE_BYTES_MAX;
+            let job = Job::Append { after: self.cell.tail(), epoch: self.cell.epoch(), entry };
             self.marked = false;
-            if job.entry.len() <= INLINE_BYTES_MAX && self.cell.nothing_to_apply() {
-                let (entry, result) = append(&self.log, job);
-                self.on_appended(entry, result);
+            if is_small && self.cell.nothing_to_apply() {
+                let done = perform(&self.log, job);
+                self.on_log(done);
             } else {
-                self.appends.send(job).expect("the appending thread lives as long as its sender");
+                self.hand_on(job);
             }
+        }
+    }
+
+    /// Has the log do something beside this thread.
+    fn hand_on(&self, job: Job) {
+        self.jobs.send(job).expect("the log's thread lives as long as its sender");
+    }
+
+    fn on_log(&mut self, done: Done) {
+        match done {
+            Done::Append { position, result, .. } if matches!(self.leading, Leading::Claiming) => {
+                self.on_claimed(position, result);
+            }
+            Done::Append { entry, result, .. } => self.on_appended(entry, result),
+            Done::Tail { asked_us, result } => self.on_tail(asked_us, result),
+            Done::Read(result) => self.on_read(result),
+            Done::Trim(Ok(first)) => lock(&self.shared.status).log_first = first,
+            // What should have gone is still there, and goes with the next trim.
+            Done::Trim(Err(LogError::Io { .. })) => {}
+            Done::Trim(Err(error)) => fatal(&error),
         }
     }
 
@@ -236,16 +268,18 @@ impl Driver {
             Append::Ok(position) => self.cell.appended(position, entry),
             Append::Rejected(log::Rejected::Full) => self.cell.append_rejected(Rejected::StorageFull),
             Append::Rejected(log::Rejected::Unavailable { .. }) => {
-                self.cell.append_rejected(Rejected::Overloaded { retry_after_ms: RETRY_AFTER_MS });
+                self.cell.append_rejected(Rejected::LogUnavailable);
             }
             Append::Rejected(log::Rejected::TooLarge { max }) => {
                 self.cell.append_rejected(Rejected::TooLarge { max });
             }
-            lost => {
-                self.cell.lose_log();
-                self.deliver();
-                fatal(&format!("the log is lost to this leader: {lost:?}"));
+            Append::Conflict { tail } => {
+                // Certain: the log has taken nothing of it.
+                self.cell.append_rejected(Rejected::LogUnavailable);
+                self.deposed(tail)
             }
+            Append::Unknown(LogError::Io { .. }) => self.cell.append_unknown(entry),
+            lost => self.lost(&format!("{lost:?}")),
         }
     }
 
@@ -280,18 +314,10 @@ impl Driver {
 
     fn on_house(&mut self, result: HouseResult) {
         match self.cell.house_done(result) {
-            Ok(Some(upto)) => self.trim(upto),
+            Ok(Some(upto)) => self.hand_on(Job::Trim { upto }),
             Ok(None) => {}
             Err(error) => fatal(&error),
         }
-    }
-
-    fn trim(&mut self, upto: u64) {
-        let mut log = lock(&self.log);
-        if let Err(error) = log.trim(upto) {
-            fatal(&error);
-        }
-        lock(&self.shared.status).log_first = log.first();
     }
 
     fn mark(&mut self) {
@@ -338,6 +364,9 @@ impl Driver {
         if let Some(due_us) = due_us.into_iter().flatten().min() {
             patience = patience.min(Duration::from_micros(due_us));
         }
+        if let Some(due_in) = self.leading.due_in() {
+            patience = patience.min(due_in);
+        }
         if !self.marked {
             patience = patience.min(MARK_AFTER);
         }
@@ -356,20 +385,6 @@ impl Driver {
 
     fn now(&self) -> Now {
         now_since(self.shared.started)
-    }
-}
-
-fn append(log: &Mutex<Box<dyn Log>>, job: AppendJob) -> (Vec<u8>, Append) {
-    let AppendJob { after, epoch, entry } = job;
-    let result = lock(log).append(after, epoch, &entry);
-    (entry, result)
-}
-
-fn append_all(log: &Mutex<Box<dyn Log>>, jobs: &Receiver<AppendJob>, inbox: &Inbox<Message>) {
-    for job in jobs {
-        let (entry, result) = append(log, job);
-        // The cell waits for this before it ends.
-        drop(inbox.send(Message::Appended { entry, result }));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::api::{Read, ReadError, ReadReply, Rejected, Reply, Status, Write};
 use crate::checkpoint::oldest_checkpoint;
 use crate::clock::Now;
 use crate::driver::{Driver, TheCell};
+use crate::hand::Done;
 use crate::house::HouseResult;
 use crate::inbox::Inbox;
 use crate::options::Options;
@@ -29,7 +30,7 @@ pub type ReadReplyTo = Box<dyn FnOnce(ReadReply) + Send>;
 pub(crate) enum Message {
     Write(Write, WriteReply),
     Read(Read, ReadReplyTo),
-    Appended { entry: Vec<u8>, result: Append },
+    Log(Done),
     House(HouseResult),
     Stop(Sender<()>),
 }
@@ -92,7 +93,7 @@ pub struct OpenLog {
 /// [`StartError`], whose text says what to do.
 pub fn start(
     data: &Path,
-    options: Options,
+    mut options: Options,
     open_log: impl FnOnce(OpenLog) -> Result<Box<dyn Log>, LogError>,
     outbox: OutboxOf,
     progress: &mut dyn FnMut(Recovery),
@@ -110,6 +111,7 @@ pub fn start(
         keep_bytes: options.log_retention_bytes,
     })
     .map_err(StartError::Log)?;
+    options.log_is_shared = log.capabilities().shared;
     let hash_seed = random_seed();
     let mut cell: TheCell =
         recover(&disk, &mut *log, options, hash_seed, now_since(started), progress).map_err(StartError::Recover)?;
@@ -194,7 +196,7 @@ pub(crate) fn refuse(message: Message, position: Position) {
             reply(ReadReply { position, staleness_ms: 0, found: Err(ReadError::Stopping) });
         }
         Message::Stop(done) => drop(done),
-        Message::Appended { .. } | Message::House(_) => {}
+        Message::Log(_) | Message::House(_) => {}
     }
 }
 

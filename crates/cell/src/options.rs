@@ -9,6 +9,8 @@ pub struct Options {
     pub cell: CellName,
     /// Who this node is, written into the claim.
     pub node: String,
+    /// Whether others may append to the log, so that only the log can say who leads. Set by [`crate::start`] as the log says.
+    pub log_is_shared: bool,
     /// How long decided keys are kept. Default 7 days, at least 1 hour.
     pub key_retention_ms: u64,
     /// The most commands that wait to be appended; more are turned away. Default 65,536.
@@ -25,9 +27,10 @@ pub struct Options {
     pub log_retention_bytes: u64,
     /// How many accounts or holds a checkpoint writes between two entries. Default 1,000, about 0.1 ms.
     pub checkpoint_chunk_items: usize,
-    /// The most records of one memtable, after which it is sealed into a segment. Default 524,288.
+    /// The most records of one memtable, after which it is sealed into a segment, if its bytes do not end it before. Default
+    /// 524,288.
     pub memtable_records_max: usize,
-    /// How many frozen memtables may wait to be written before writes are turned away. Default 4.
+    /// How many frozen memtables may wait to be written before writes are turned away. Default 8.
     pub archive_backlog_max: usize,
     /// The most reads that may wait for a position or an operation. Default 16,384.
     pub waiting_reads_max: usize,
@@ -46,6 +49,7 @@ impl Default for Options {
         Self {
             cell: CellName::new("main").expect("`main` is a cell name"),
             node: "one".to_owned(),
+            log_is_shared: false,
             key_retention_ms: 7 * 24 * 3_600_000,
             queue_commands_max: 65_536,
             queue_bytes_max: 64 << 20,
@@ -55,7 +59,7 @@ impl Default for Options {
             log_retention_bytes: 256 << 20,
             checkpoint_chunk_items: 1_000,
             memtable_records_max: 524_288,
-            archive_backlog_max: 4,
+            archive_backlog_max: 8,
             waiting_reads_max: 16_384,
             joined_max: 1_024,
             pending_waiters_max: 65_536,

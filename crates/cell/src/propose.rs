@@ -13,7 +13,7 @@ use crate::clock::Now;
 use crate::fault::CellFault;
 
 /// When to come back to a cell that is overloaded.
-pub(crate) const RETRY_AFTER_MS: u64 = 100;
+const RETRY_AFTER_MS: u64 = 100;
 
 /// The deadline of the cell's own commands, which nobody waits for: none.
 const NO_DEADLINE_US: u64 = u64::MAX;
@@ -216,6 +216,13 @@ impl<W, R> Cell<W, R> {
     /// The claim and the settings with which a leader begins: the first entry of its epoch.
     pub fn claim(&mut self, now: Now) -> Vec<u8> {
         assert!(self.is_idle(), "a claim comes before everything else of its epoch");
+        let entry = self.claim_entry(now);
+        self.appending = Some(Batch { entry: Vec::new(), operations: Vec::new(), began_us: now.mono_us });
+        entry
+    }
+
+    /// The entry of a claim.
+    pub(crate) fn claim_entry(&mut self, now: Now) -> Vec<u8> {
         let mut ops = vec![Op::Claim { epoch: self.epoch, node: &self.options.node }];
         let key_retention_ms = self.options.key_retention_ms;
         if self.machine.key_retention_ms() != key_retention_ms {
@@ -228,13 +235,14 @@ impl<W, R> Cell<W, R> {
             op.encode(&mut command);
             self.encoder.push(&command);
         }
-        self.start_append(Vec::new(), now)
+        let stamp = self.clock.tick(now);
+        self.encoder.finish(stamp)
     }
 
     /// The next entry to append after [`Cell::tail`], if there is a reason for one: commands that wait, or a timer that is
     /// due. Only one append is under way at a time.
     pub fn take_batch(&mut self, now: Now) -> Option<Vec<u8>> {
-        if self.appending.is_some() {
+        if self.is_appending() {
             return None;
         }
         let mut operations = Vec::with_capacity(self.queue.len().min(1_024));
@@ -264,7 +272,7 @@ impl<W, R> Cell<W, R> {
     fn start_append(&mut self, operations: Vec<Queued<W>>, now: Now) -> Vec<u8> {
         let stamp = self.clock.tick(now);
         let entry = self.encoder.finish(stamp);
-        self.appending = Some(Batch { entry: Vec::new(), operations });
+        self.appending = Some(Batch { entry: Vec::new(), operations, began_us: now.mono_us });
         entry
     }
 

@@ -1,8 +1,9 @@
 //! Reads: which state they are judged on, and what they wait for.
 //!
-//! On one node every acknowledged write has been applied before its answer left, so the state at hand is always the newest
-//! there is: a linearizable read needs no further proof, a session read waits only for a position from elsewhere, and a
-//! read of the past finds the account's record at that position.
+//! Every acknowledged write has been applied before its answer left. Where nobody else can append to the log, the state at
+//! hand is therefore the newest there is: a linearizable read needs no further proof. Where others can, it waits for one: an
+//! append of this leader's own, begun after the read came, or a look at the log's tail. A session read waits only for a
+//! position from elsewhere, and a read of the past finds the account's record at that position.
 
 use machine::{Archive, Body, PAGE_BYTES_MAX, Record, SagaRecord, chain_link};
 use words::{Position, Stamp};
@@ -30,14 +31,15 @@ impl<W, R> Cell<W, R> {
     /// # Errors
     /// [`CellFault`]: the cell must stop.
     pub fn read(&mut self, read: Read, who: R, now: Now) -> Result<Option<(R, ReadReply)>, CellFault> {
-        let (until, deadline_us) = match self.judge(&read, now)? {
+        let asked_us = now.mono_us;
+        let (until, deadline_us) = match self.judge(&read, asked_us, now)? {
             Judged::Answer(reply) => return Ok(Some((who, reply))),
             Judged::Wait { until, deadline_us } => (until, deadline_us),
         };
         if self.waiting.len() >= self.options.waiting_reads_max {
-            return Ok(Some((who, self.reply_of(Err(ReadError::Overloaded)))));
+            return Ok(Some((who, self.reply_of(Err(ReadError::Overloaded), asked_us, now))));
         }
-        self.waiting.add(Waiting { read, who }, until, deadline_us);
+        self.waiting.add(Waiting { read, who, asked_us }, until, deadline_us);
         Ok(None)
     }
 
@@ -53,20 +55,21 @@ impl<W, R> Cell<W, R> {
         }
         self.waiting.wake_late(now.mono_us);
         self.waiting.wake_applied(self.machine.position().index);
+        self.waiting.wake_proven(self.proven_us);
         let machine = &self.machine;
         if machine.next_ordinal() > self.events_seen {
             self.events_seen = machine.next_ordinal();
             self.waiting.wake_events(|until| match until {
                 Until::Event { topic, .. } => machine.topic_end(topic),
                 Until::Delivery { subscription, .. } => machine.subscription_end(subscription),
-                Until::Index(_) | Until::Landed(_) | Until::Ended(_) => 0,
+                Until::Index(_) | Until::Proof(_) | Until::Landed(_) | Until::Ended(_) => 0,
             });
         }
         if self.stopping {
             self.waiting.wake_all();
         }
         while let Some((number, waiting)) = self.waiting.take_woken() {
-            match self.judge(&waiting.read, now)? {
+            match self.judge(&waiting.read, waiting.asked_us, now)? {
                 Judged::Answer(reply) => answered.push((waiting.who, reply)),
                 Judged::Wait { until, deadline_us } => self.waiting.put(number, waiting, until, deadline_us),
             }
@@ -84,7 +87,7 @@ impl<W, R> Cell<W, R> {
         self.waiting.due_us().map(|due_us| due_us.saturating_sub(now.mono_us))
     }
 
-    fn judge(&self, read: &Read, now: Now) -> Result<Judged, CellFault> {
+    fn judge(&self, read: &Read, asked_us: u64, now: Now) -> Result<Judged, CellFault> {
         let applied = self.machine.position();
         let wanted = match read.level {
             Level::Session(position) | Level::At(position) => position,
@@ -95,7 +98,19 @@ impl<W, R> Cell<W, R> {
                 return Ok(Judged::Wait { until: Until::Index(wanted.index), deadline_us: read.deadline_us });
             }
             let late = if self.stopping { ReadError::Stopping } else { ReadError::Unavailable { applied } };
-            return Ok(Judged::Answer(self.reply_of(Err(late))));
+            return Ok(Judged::Answer(self.reply_of(Err(late), asked_us, now)));
+        }
+        let stale_ms_max = match read.level {
+            Level::Linearizable => Some(0),
+            Level::Bounded { ms } => Some(ms),
+            Level::Session(_) | Level::At(_) | Level::Eventual => None,
+        };
+        if stale_ms_max.is_some_and(|max| self.staleness_ms(asked_us, now) > max) {
+            if read.deadline_us > now.mono_us && !self.stopping {
+                return Ok(Judged::Wait { until: Until::Proof(asked_us), deadline_us: read.deadline_us });
+            }
+            let late = if self.stopping { ReadError::Stopping } else { ReadError::Unavailable { applied } };
+            return Ok(Judged::Answer(self.reply_of(Err(late), asked_us, now)));
         }
         if let Query::Operation { principal, key, wait_until_us: Some(until_us) } = &read.query {
             let deadline_us = (*until_us).min(read.deadline_us);
@@ -127,15 +142,34 @@ impl<W, R> Cell<W, R> {
                 return Ok(Judged::Wait { until, deadline_us });
             }
         }
-        let mut reply = self.reply_of(found);
+        let mut reply = self.reply_of(found, asked_us, now);
         if let Level::At(position) = read.level {
             reply.position = position;
         }
         Ok(Judged::Answer(reply))
     }
 
-    fn reply_of(&self, found: Result<Found, ReadError>) -> ReadReply {
-        ReadReply { position: self.machine.position(), staleness_ms: 0, found }
+    fn reply_of(&self, found: Result<Found, ReadError>, asked_us: u64, now: Now) -> ReadReply {
+        ReadReply { position: self.machine.position(), staleness_ms: self.staleness_ms(asked_us, now), found }
+    }
+
+    /// How old the state at hand may be, to somebody who came at `asked_us`: 0 if nothing had been acknowledged by then that is
+    /// not in it.
+    fn staleness_ms(&self, asked_us: u64, now: Now) -> u64 {
+        if !self.options.log_is_shared || self.proven_us >= asked_us {
+            return 0;
+        }
+        now.mono_us.saturating_sub(self.proven_us).div_ceil(1_000).max(1)
+    }
+
+    /// When the newest of the reads came that wait for a proof that this cell leads, if any does.
+    pub fn wants_proof_since_us(&self) -> Option<u64> {
+        self.waiting.wants_proof_since_us()
+    }
+
+    /// Nobody else led at that instant of the monotonic clock: the log's tail, asked for after it, was this cell's own.
+    pub fn prove(&mut self, asked_us: u64) {
+        self.proven_us = self.proven_us.max(asked_us);
     }
 
     fn find(&self, read: &Read) -> Result<Result<Found, ReadError>, CellFault> {

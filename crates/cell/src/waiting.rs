@@ -11,6 +11,8 @@ use crate::api::Read;
 pub(crate) enum Until {
     /// The entry of that index is applied.
     Index(u64),
+    /// It is proved that this cell led at that instant of the monotonic clock, or later.
+    Proof(u64),
     /// The operation of that name is no longer in flight.
     Landed(u128),
     /// What is pending under that record has come to its end.
@@ -26,6 +28,8 @@ pub(crate) enum Until {
 pub(crate) struct Waiting<R> {
     pub(crate) read: Read,
     pub(crate) who: R,
+    /// When it came, on the monotonic clock.
+    pub(crate) asked_us: u64,
 }
 
 /// All reads that wait, in the order they came.
@@ -103,6 +107,17 @@ impl<R> WaitingReads<R> {
         self.wake(Until::Index(0)..=Until::Index(index));
     }
 
+    /// The cell is known to have led at that instant.
+    pub(crate) fn wake_proven(&mut self, proven_us: u64) {
+        self.wake(Until::Proof(0)..=Until::Proof(proven_us));
+    }
+
+    /// When the newest of those came who wait for a proof.
+    pub(crate) fn wants_proof_since_us(&self) -> Option<u64> {
+        let newest = self.untils.range(..(Until::Landed(0), 0)).next_back();
+        newest.and_then(|(until, _)| if let Until::Proof(asked_us) = until { Some(*asked_us) } else { None })
+    }
+
     /// The operation is no longer in flight.
     pub(crate) fn wake_operation(&mut self, name: u128) {
         self.wake(Until::Landed(name)..=Until::Landed(name));
@@ -163,7 +178,7 @@ mod tests {
         for (who, (until, deadline_us)) in waits.iter().enumerate() {
             let query = Query::Account { id: "a".to_owned() };
             let read = Read { level: Level::Eventual, deadline_us: *deadline_us, query };
-            reads.add(Waiting { read, who }, until.clone(), *deadline_us);
+            reads.add(Waiting { read, who, asked_us: 0 }, until.clone(), *deadline_us);
         }
         reads
     }

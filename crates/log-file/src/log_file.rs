@@ -139,6 +139,7 @@ impl Log for LogFile {
             dense: true,
             durability: Durability::OneNode,
             entry_bytes_max: self.entry_bytes_max,
+            shared: false,
         }
     }
 

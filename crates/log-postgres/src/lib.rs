@@ -63,4 +63,5 @@ mod verdict;
 pub use checkpoints::CheckpointTable;
 pub use connector::LogOptions;
 pub use log_postgres::{LogPostgres, prepare};
+pub use schema::is_schema_name;
 pub use settings::{Environment, Settings, SettingsError, TlsMode};

@@ -324,6 +324,7 @@ impl Log for LogPostgres {
             dense: true,
             durability: self.connector.options.durability,
             entry_bytes_max: self.connector.options.entry_bytes_max,
+            shared: true,
         }
     }
 

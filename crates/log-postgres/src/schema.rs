@@ -55,8 +55,8 @@ pub(crate) const SERVER: &str = "SELECT current_setting('server_version_num')::i
 /// So that two that prepare at once do not meet halfway; any number that nobody else locks would do.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7700003155)";
 
-/// Whether the name is one that needs no quoting.
-pub(crate) fn is_schema_name(name: &str) -> bool {
+/// Whether a schema may have this name: `a-z 0-9 _`, up to 40 characters, so that it needs no quoting.
+pub fn is_schema_name(name: &str) -> bool {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let rest = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     first && rest && name.len() <= SCHEMA_BYTES_MAX && !name.starts_with("pg_")

@@ -133,7 +133,8 @@ pub enum Append {
     },
     /// Nothing happened and nothing will.
     Rejected(Rejected),
-    /// Nobody knows. It is an answer, not an error: the next claim settles it, and what is then found happened.
+    /// Nobody knows. It is an answer, not an error: the next claim settles it, and what is then found happened. After
+    /// [`LogError::Fatal`] that takes a restart; after anything else this log can be asked again.
     Unknown(LogError),
 }
 
@@ -179,6 +180,9 @@ pub struct Capabilities {
     pub durability: Durability,
     /// The largest entry it takes, in bytes.
     pub entry_bytes_max: usize,
+    /// Others may append to it, and it is reached over a network: each call may take as long as its deadline, and only the
+    /// log can say who leads.
+    pub shared: bool,
 }
 
 /// What an acknowledged entry survives.

@@ -19,7 +19,7 @@ pub(crate) async fn submit(cell: &CellHandle, command: Vec<u8>) -> bool {
         // The receiver lives until the answer is there.
         cell.write(write, move |reply| drop(sender.send(reply)));
         match receiver.await {
-            Ok(Reply::Rejected(Rejected::Overloaded { .. } | Rejected::StorageFull)) => {
+            Ok(Reply::Rejected(Rejected::Overloaded { .. } | Rejected::StorageFull | Rejected::LogUnavailable)) => {
                 tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }

@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cell::Level;
+use log::Durability;
+
+use crate::log::LogChoice;
 
 pub use calls::Calls;
 pub use error::{ConfigError, ConfigErrors};
@@ -51,6 +54,12 @@ pub struct Config {
     pub calls: Calls,
     /// The cell.
     pub cell: cell::Options,
+    /// Its log.
+    pub log: LogChoice,
+    /// The schema of a log in PostgreSQL.
+    pub log_schema: String,
+    /// What an acknowledged entry of a log in PostgreSQL survives.
+    pub log_durability: Durability,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written, as `tracing_subscriber::filter::Targets` reads it.
@@ -99,6 +108,9 @@ impl Default for Config {
             streams: StreamLimits::default(),
             calls: Calls::default(),
             cell: cell::Options::default(),
+            log: LogChoice::Embedded,
+            log_schema: "tertium".to_owned(),
+            log_durability: Durability::OneNode,
             log_format: LogFormat::Pretty,
             log_level: "info".to_owned(),
             worker_threads: 0,

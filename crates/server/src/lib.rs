@@ -4,6 +4,7 @@ mod app;
 mod call;
 pub mod config;
 mod grpc;
+mod log;
 mod logs;
 mod metrics;
 mod origin;
@@ -13,4 +14,5 @@ mod routes;
 mod run;
 mod trace;
 
-pub use run::{RunError, Running, open_log, run, start, start_on};
+pub use crate::log::open_log;
+pub use run::{RunError, Running, run, start, start_on};

@@ -178,6 +178,7 @@ pub(crate) fn problem_of(rejected: Rejected, key: &str) -> Problem {
     match rejected {
         Rejected::Overloaded { retry_after_ms } => Problem::of(Code::Overloaded).with_retry_after_ms(retry_after_ms),
         Rejected::StorageFull => Problem::of(Code::StorageFull).with_retry_after_ms(1_000),
+        Rejected::LogUnavailable => Problem::of(Code::LogUnavailable).with_retry_after_ms(1_000),
         Rejected::Stopping => Problem::of(Code::Stopping).with_retry_after_ms(1_000),
         Rejected::Malformed => internal("the cell does not understand a command that was made here"),
         Rejected::DeadlineExceeded => Problem::of(Code::DeadlineExceeded).with_operation(key),

@@ -10,7 +10,6 @@ use cell::{OpenLog, Recovery, StartError, Stopper};
 use edge::{BodyRoom, KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
 use http::HeaderValue;
 use log::{Log, LogError};
-use log_file::{LogFile, LogOptions};
 use outbox::{CallSecrets, Definitions, Outbox, SecretsError, UnderWay, WebhookSecrets};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -104,26 +103,13 @@ fn run_to_end(config: Config, greet: Greet) -> Result<(), RunError> {
     })
 }
 
-/// The embedded log, on files.
-///
-/// # Errors
-/// [`LogError`].
-pub fn open_log(open: OpenLog) -> Result<Box<dyn Log>, LogError> {
-    let OpenLog { disk, cell, verify_from, log_id, segment_bytes, keep_bytes } = open;
-    let options = LogOptions { segment_bytes, verify_from, keep_bytes, ..LogOptions::new(cell, log_id) };
-    let (log, found) = LogFile::open(disk, options)?;
-    if let Some(cut) = found.cut {
-        warn!(file = cut.file, offset = cut.offset, bytes = cut.bytes, "cut off an append that was never acknowledged");
-    }
-    Ok(Box::new(log))
-}
-
-/// Starts a server on the embedded log: recovers the cell, then listens.
+/// Starts a server on the log that is configured: recovers the cell, then listens.
 ///
 /// # Errors
 /// [`RunError`].
 pub async fn start(config: Config) -> Result<Running, RunError> {
-    start_on(config, open_log).await
+    let (log, schema, durability) = (config.log.clone(), config.log_schema.clone(), config.log_durability);
+    start_on(config, move |open| log.open(&schema, durability, open)).await
 }
 
 /// The same on another log, or on one that something stands before.

@@ -7,40 +7,47 @@ use words::Outcome;
 
 mod effects;
 mod leases;
+mod nodes;
 mod origins;
 mod runs;
 mod sagas;
 mod table;
 mod topics;
 
+/// The parts of the table, in the order of their numbers: a new part goes to the end.
+const PARTS: [&[Row]; 8] = [
+    &table::ROWS,
+    &topics::ROWS,
+    &sagas::ROWS,
+    &effects::ROWS,
+    &runs::ROWS,
+    &origins::ROWS,
+    &leases::ROWS,
+    &nodes::ROWS,
+];
+
+/// How many codes there are.
+pub const CODES: usize = {
+    let (mut codes, mut part) = (0, 0);
+    while part < PARTS.len() {
+        codes += PARTS[part].len();
+        part += 1;
+    }
+    codes
+};
+
 /// All codes, in the order of their numbers.
 pub const TABLE: [Row; CODES] = {
     let mut rows = [table::ROWS[0]; CODES];
-    let mut at = 0;
-    while at < CODES {
-        let first = table::ROWS.len();
-        let second = first + topics::ROWS.len();
-        let third = second + sagas::ROWS.len();
-        let fourth = third + effects::ROWS.len();
-        let fifth = fourth + runs::ROWS.len();
-        let sixth = fifth + origins::ROWS.len();
-        rows[at] = if at < first {
-            table::ROWS[at]
-        } else if at < second {
-            topics::ROWS[at - first]
-        } else if at < third {
-            sagas::ROWS[at - second]
-        } else if at < fourth {
-            effects::ROWS[at - third]
-        } else if at < fifth {
-            runs::ROWS[at - fourth]
-        } else if at < sixth {
-            origins::ROWS[at - fifth]
-        } else {
-            leases::ROWS[at - sixth]
-        };
-        assert!(rows[at].code as usize == at + 1, "a row's place in the table is its code's number");
-        at += 1;
+    let (mut at, mut part) = (0, 0);
+    while part < PARTS.len() {
+        let mut line = 0;
+        while line < PARTS[part].len() {
+            rows[at] = PARTS[part][line];
+            assert!(rows[at].code as usize == at + 1, "a row's place in the table is its code's number");
+            (at, line) = (at + 1, line + 1);
+        }
+        part += 1;
     }
     rows
 };
@@ -114,6 +121,7 @@ pub enum Code {
     LeaseHeld,
     LeaseLost,
     LeaseCapacity,
+    LogUnavailable,
 }
 
 /// Whether the same key may be tried again.
@@ -166,15 +174,6 @@ pub const EXIT_REFUSED: u8 = 10;
 pub const EXIT_UNCERTAIN: u8 = 20;
 /// Exit code of the command line where nobody answered, or the answer says nothing of the operation.
 pub const EXIT_UNANSWERED: u8 = 30;
-
-/// How many codes there are.
-pub const CODES: usize = table::ROWS.len()
-    + topics::ROWS.len()
-    + sagas::ROWS.len()
-    + effects::ROWS.len()
-    + runs::ROWS.len()
-    + origins::ROWS.len()
-    + leases::ROWS.len();
 
 impl Code {
     /// Its line of the table.

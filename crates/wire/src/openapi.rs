@@ -63,7 +63,7 @@ const EVERYWHERE: [Code; 10] = [
 ];
 
 /// What every write may be refused with, and the two ways in which time can run out.
-const WRITES: [Code; 13] = [
+const WRITES: [Code; 14] = [
     Code::IdempotencyKeyMissing,
     Code::IdempotencyKeyInvalid,
     Code::MalformedJson,
@@ -77,6 +77,7 @@ const WRITES: [Code; 13] = [
     Code::DeadlineExceeded,
     Code::OutcomeUnknown,
     Code::StorageFull,
+    Code::LogUnavailable,
 ];
 
 /// What every read may be refused with.

@@ -42,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crates/log",
             "crates/disk",
             "crates/log-file",
+            "crates/log-postgres",
             "crates/archive",
             "crates/machine",
         ],
@@ -95,6 +96,7 @@ const IN_TESTS: &[(&str, &str)] = &[
     ("crates/outbox", "crates/log-file"),
     ("crates/inbox-sql", "own-postgres"),
     ("crates/log-postgres", "own-postgres"),
+    ("crates/server", "own-postgres"),
     // Both chain the same digests.
     ("crates/log-postgres", "crates/log-file"),
     ("crates/log-postgres", "crates/disk"),

@@ -25,6 +25,8 @@ impl ConfigError {
     }
 
     pub(super) fn wrong(name: &str, value: &str, source: &Source, right: impl Into<String>) -> Self {
+        // A database's URL may hold the password that should not be in it.
+        let value = if value.starts_with("postgres") { "postgres..." } else { value };
         Self { name: name.to_owned(), value: Some((value.to_owned(), source.clone())), right: right.into() }
     }
 }

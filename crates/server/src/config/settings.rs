@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use log::Durability;
 use words::{CellName, check_id};
 
 use super::parse::{bytes, consistency, count, duration, show_bytes, show_consistency, show_duration, switch};
 use super::{Config, LogFormat, calls};
+use crate::log::LogChoice;
 
 /// One setting. In the file it is `name`, in the environment `TERTIUM_NAME`, as a flag `--name` with hyphens.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +106,43 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Directory of the log, the checkpoints and the archive. Made if it is not there.",
         set: |c, text| some_path(text).map(|path| c.data = path),
         show: |c| c.data.display().to_string(),
+    },
+    Setting {
+        name: "log",
+        unit: "embedded/URL",
+        meaning: "The log: `embedded` in data, or in PostgreSQL: postgres://USER@HOST[:PORT]/DATABASE[?sslmode=verify-full&sslrootcert=FILE&passfile=FILE]. The password is in PGPASSWORD or a password file, never in the URL.",
+        set: |c, text| LogChoice::parse(text).map(|choice| c.log = choice),
+        show: |c| c.log.show(),
+    },
+    Setting {
+        name: "log_schema",
+        unit: "name",
+        meaning: "The schema of a log in PostgreSQL, one for each cell.",
+        set: |c, text| match log_postgres::is_schema_name(text) {
+            true => {
+                c.log_schema = text.to_owned();
+                Ok(())
+            }
+            false => Err("a-z, 0-9 and _, up to 40 characters, not beginning with a digit or pg_".to_owned()),
+        },
+        show: |c| c.log_schema.clone(),
+    },
+    Setting {
+        name: "log_durability",
+        unit: "one/quorum",
+        meaning: "What an acknowledged write survives in a log in PostgreSQL: the crash of one server, or, with synchronous_standby_names set there, the loss of a minority.",
+        set: |c, text| {
+            c.log_durability = match text {
+                "one" => Durability::OneNode,
+                "quorum" => Durability::Quorum,
+                _ => return Err("`one` or `quorum`".to_owned()),
+            };
+            Ok(())
+        },
+        show: |c| match c.log_durability {
+            Durability::OneNode => "one".to_owned(),
+            Durability::Quorum => "quorum".to_owned(),
+        },
     },
     Setting {
         name: "listen",

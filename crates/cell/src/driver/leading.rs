@@ -1,0 +1,133 @@
+//! Leading on a log that others may append to: proofs of it for readers, and the end of doubts.
+//!
+//! ```text
+//! append -> unknown -> tail -> claim a higher epoch -> read through it -> go on
+//!                       ^  |     |                        |
+//!                       +--+-----+-- again after a while -+
+//! ```
+
+use std::time::{Duration, Instant};
+
+use log::{Append, LogError, Stored};
+use words::Position;
+
+use super::{Driver, fatal};
+use crate::hand::Job;
+
+/// How long the log is left alone before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What is under way beside the appends of operations.
+#[derive(Debug, Default)]
+pub(super) enum Leading {
+    /// Nothing.
+    #[default]
+    Sure,
+    /// The log is asked who leads, for readers.
+    Proving,
+    /// The log is asked who leads, to claim after it.
+    Asking,
+    /// A claim is being appended.
+    Claiming,
+    /// What is in the log up to the claim is being read.
+    Reading(Position),
+    /// What was asked last came to nothing.
+    Resting(Instant),
+}
+
+impl Leading {
+    /// When the log is to be asked again.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        match self {
+            Self::Resting(since) => Some(ASK_AGAIN.saturating_sub(since.elapsed())),
+            _ => None,
+        }
+    }
+}
+
+impl Driver {
+    /// Asks the log what is to be known next, unless it is being asked.
+    pub(super) fn ask_log(&mut self) {
+        if let Leading::Resting(since) = self.leading {
+            if since.elapsed() < ASK_AGAIN {
+                return;
+            }
+            self.leading = Leading::Sure;
+        }
+        if !matches!(self.leading, Leading::Sure) {
+            return;
+        }
+        if self.cell.is_in_doubt() {
+            self.leading = Leading::Asking;
+        } else if !self.cell.is_appending() && self.cell.wants_proof_since_us().is_some() {
+            self.leading = Leading::Proving;
+        } else {
+            return;
+        }
+        self.hand_on(Job::Tail { asked_us: self.now().mono_us });
+    }
+
+    pub(super) fn on_tail(&mut self, asked_us: u64, result: Result<Position, LogError>) {
+        match (std::mem::take(&mut self.leading), result) {
+            (Leading::Proving, Ok(tail)) if tail == self.cell.tail() => self.cell.prove(asked_us),
+            (Leading::Asking, Ok(tail)) if tail.epoch <= self.cell.epoch() => {
+                let entry = self.cell.reclaim(tail, self.now());
+                self.leading = Leading::Claiming;
+                self.hand_on(Job::Append { after: tail, epoch: self.cell.epoch(), entry });
+            }
+            (_, Ok(tail)) => self.deposed(tail),
+            (_, Err(error)) => self.rest(error),
+        }
+    }
+
+    /// What became of the claim that is to end a doubt.
+    pub(super) fn on_claimed(&mut self, claim: Position, result: Append) {
+        match result {
+            Append::Ok(_) => self.read_through(claim),
+            // Somebody was faster: the tail says who.
+            Append::Conflict { .. } => self.leading = Leading::Sure,
+            Append::Unknown(error) => self.rest(error),
+            Append::Rejected(_) => self.leading = Leading::Resting(Instant::now()),
+        }
+    }
+
+    pub(super) fn on_read(&mut self, result: Result<Vec<Stored>, LogError>) {
+        let Leading::Reading(claim) = self.leading else { return };
+        match result {
+            Ok(found) => {
+                if self.cell.settle(found, claim) {
+                    self.leading = Leading::Sure;
+                } else {
+                    self.read_through(claim);
+                }
+            }
+            Err(LogError::Io { .. }) => self.leading = Leading::Resting(Instant::now()),
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    fn read_through(&mut self, claim: Position) {
+        self.leading = Leading::Reading(claim);
+        self.hand_on(Job::Read { from: self.cell.tail().index + 1 });
+    }
+
+    /// The log did not answer; it may later.
+    fn rest(&mut self, error: LogError) {
+        match error {
+            LogError::Io { .. } | LogError::Full => self.leading = Leading::Resting(Instant::now()),
+            error => self.lost(&error),
+        }
+    }
+
+    /// Somebody else has the log.
+    pub(super) fn deposed(&mut self, tail: Position) -> ! {
+        self.lost(&format!("another server leads the cell in epoch {}; two servers must not share a log", tail.epoch))
+    }
+
+    /// The log is gone for good: everybody is told what is known, and the process ends.
+    pub(super) fn lost(&mut self, why: &dyn std::fmt::Display) -> ! {
+        self.cell.lose_log();
+        self.deliver();
+        fatal(&format!("the log is lost to this leader: {why}"))
+    }
+}
