@@ -49,12 +49,13 @@ impl fmt::Display for Answer {
 }
 
 /// Codes of refusals that are not remembered: the same key may be tried again.
-const TRY_AGAIN: [&str; 7] = [
+const TRY_AGAIN: [&str; 8] = [
     "deadline-exceeded",
     "outcome-unknown",
     "overloaded",
     "too-many-requests",
     "storage-full",
+    "log-unavailable",
     "stopping",
     "consistency-unavailable",
 ];

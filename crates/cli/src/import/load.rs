@@ -193,7 +193,14 @@ async fn patiently<'c, T: DeserializeOwned + Send + 'c>(
 
 /// A refusal that says something of the moment and nothing of the operation.
 fn is_passing(problem: &Problem) -> bool {
-    const CODES: [&str; 6] =
-        ["unreachable", "overloaded", "too-many-requests", "stopping", "storage-full", "deadline-exceeded"];
+    const CODES: [&str; 7] = [
+        "unreachable",
+        "overloaded",
+        "too-many-requests",
+        "stopping",
+        "storage-full",
+        "log-unavailable",
+        "deadline-exceeded",
+    ];
     CODES.contains(&problem.code.as_str())
 }
