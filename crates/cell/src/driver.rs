@@ -61,8 +61,9 @@ pub(crate) struct Driver {
     inbox: Arc<Inbox<Message>>,
     shared: Arc<Shared>,
     leading: Leading,
-    /// Whether an append waits for no network, so that the deciding thread may wait for it.
-    appends_inline: bool,
+    /// Whether others may append to the log, which then is behind a network: the deciding thread never waits for it, not even
+    /// for its lock.
+    is_shared: bool,
     marked: bool,
     last_append: Instant,
     /// When room was last looked for behind the log.
@@ -83,7 +84,7 @@ impl Driver {
         inbox: Arc<Inbox<Message>>,
         shared: Arc<Shared>,
     ) -> JoinHandle<()> {
-        let appends_inline = !log.capabilities().shared;
+        let is_shared = log.capabilities().shared;
         let log = Arc::new(Mutex::new(log));
         let (jobs, to_do) = channel();
         let (house, work) = channel();
@@ -116,8 +117,8 @@ impl Driver {
             inbox,
             shared,
             leading: Leading::default(),
-            appends_inline,
-            marked: false,
+            is_shared,
+            marked: is_shared,
             last_append: Instant::now(),
             last_house: Instant::now(),
             lone: false,
@@ -220,9 +221,9 @@ impl Driver {
         }
         let now = self.now();
         if let Some(entry) = self.next_entry(now) {
-            let is_small = self.appends_inline && entry.len() <= INLINE_BYTES_MAX;
+            let is_small = !self.is_shared && entry.len() <= INLINE_BYTES_MAX;
             let job = Job::Append { after: self.cell.tail(), epoch: self.cell.epoch(), entry };
-            self.marked = false;
+            self.marked = self.is_shared;
             if is_small && self.cell.nothing_to_apply() {
                 let done = perform(&self.log, job);
                 self.on_log(done);
@@ -253,7 +254,8 @@ impl Driver {
     }
 
     fn next_entry(&mut self, now: Now) -> Option<Vec<u8>> {
-        let has_room = lock(&self.log).has_room().is_ok();
+        // A shared log says so itself, by refusing an append.
+        let has_room = self.is_shared || lock(&self.log).has_room().is_ok();
         self.cell.set_storage_full(!has_room);
         if has_room {
             return self.cell.take_batch(now);
@@ -335,7 +337,9 @@ impl Driver {
 
     /// Marks the end of the log and lets go of the other threads, who end with what they have.
     fn close(mut self) -> Vec<Sender<()>> {
-        self.mark();
+        if !self.is_shared {
+            self.mark();
+        }
         self.cell.stop();
         self.deliver();
         for late in self.inbox.close() {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard};
+use std::time::Duration;
 
 use cell::{CellHandle, Found, Level, Options, Part, Query, Read, ReadError, Rejected, Reply, Stopper, Write, start};
 use log::{Append, Capabilities, Durability, Log, LogError, Rejected as LogRejected, Stored};
@@ -36,6 +37,8 @@ struct Storage {
     moods: Vec<Mood>,
     /// How many times the tail cannot be asked for.
     deaf: u32,
+    /// Whoever asks for the tail waits for somebody twice.
+    hangs: Option<Arc<Barrier>>,
     late: Option<(Mood, Position, u64, Vec<u8>)>,
 }
 
@@ -100,6 +103,11 @@ impl Log for Moody {
     }
 
     fn tail(&mut self) -> Result<Position, LogError> {
+        let hangs = self.storage().hangs.take();
+        if let Some(barrier) = hangs {
+            barrier.wait();
+            barrier.wait();
+        }
         let mut storage = self.storage();
         match storage.deaf.checked_sub(1) {
             Some(left) => {
@@ -246,6 +254,26 @@ fn while_the_log_does_not_answer_nobody_is_told_more_than_is_known() {
     log.storage().deaf = 0;
     let (found, staleness_ms) = balance(&cell, Level::Linearizable, 60 * SECOND_US);
     assert_eq!((found, staleness_ms), (Ok(5), 0), "what was found in the log happened");
+    stopper.stop();
+}
+
+#[test]
+fn whoever_writes_has_an_answer_by_the_deadline_though_the_log_hangs() {
+    let (dir, log) = (tempfile::tempdir().expect("a directory"), Moody::default());
+    let (cell, stopper) = open(dir.path(), &log);
+    open_accounts(&cell);
+    let barrier = Arc::new(Barrier::new(2));
+    log.storage().hangs = Some(Arc::clone(&barrier));
+    let (reply, proven) = channel();
+    let query = Query::Account { id: "alice".to_owned() };
+    let deadline_us = cell.now_us() + 60 * SECOND_US;
+    cell.read(Read { level: Level::Linearizable, deadline_us, query }, move |r| drop(reply.send(r)));
+    barrier.wait();
+    let written = submit(&cell, "t", &transfer(5), SECOND_US / 10).recv_timeout(Duration::from_secs(30));
+    assert_eq!(written, Ok(Reply::Uncertain), "it waits for its turn at the log");
+    barrier.wait();
+    assert!(proven.recv().expect("an answer").found.is_ok());
+    assert_eq!(balance(&cell, Level::Linearizable, 60 * SECOND_US).0, Ok(5), "and then had it");
     stopper.stop();
 }
 
