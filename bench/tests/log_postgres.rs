@@ -93,6 +93,10 @@ fn run(mut cluster: Cluster, dir: &Path, faults: u64, seed: u64) -> io::Result<(
     let launch = server.kill()?;
     let server = launch.start()?;
     assert_eq!(check(server.addr(), &book)?, checked, "the same after one more kill");
+    let mut elsewhere = server.kill()?;
+    elsewhere.data = dir.join("elsewhere");
+    let server = elsewhere.start()?;
+    assert_eq!(check(server.addr(), &book)?, checked, "the same on a machine that has nothing but the log");
     let counts = relay.counts();
     println!(
         "{} kills of the server, {} times its sessions in the database ended, {} crashes of the database in {raged:.1?}; {} \

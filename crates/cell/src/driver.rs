@@ -316,6 +316,8 @@ impl Driver {
 
     fn on_house(&mut self, result: HouseResult) {
         match self.cell.house_done(result) {
+            // The checkpoints are on this machine alone: whoever takes the cell over without them needs all of the log.
+            Ok(Some(_)) if self.is_shared => {}
             Ok(Some(upto)) => self.hand_on(Job::Trim { upto }),
             Ok(None) => {}
             Err(error) => fatal(&error),

@@ -63,6 +63,10 @@ impl LogArgs {
 
 /// Opens a directory for reading only.
 pub(crate) fn open(data: &std::path::Path) -> Result<RealDisk, Failure> {
+    if data.join(server::LOG_ID_FILE).exists() {
+        let what = format!("the log of {} is in PostgreSQL: look at it there, and back it up there", data.display());
+        return Err(Failure::new(what));
+    }
     if !data.join(log_file::DIR).is_dir() {
         return Err(Failure::new(format!("there is no log in {}", data.display())));
     }

@@ -14,5 +14,5 @@ mod routes;
 mod run;
 mod trace;
 
-pub use crate::log::open_log;
+pub use crate::log::{LOG_ID_FILE, open_log};
 pub use run::{RunError, Running, run, start, start_on};

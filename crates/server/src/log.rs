@@ -12,11 +12,8 @@ use log_file::{LogFile, LogOptions};
 use log_postgres::{Environment, LogPostgres, Settings, SettingsError};
 use tracing::{info, warn};
 
-/// The file with the number of the log in PostgreSQL.
-const LOG_ID_FILE: &str = "postgres-log-id";
-
-/// Where the embedded log's segments are.
-const SEGMENTS: &str = "log";
+/// The file in a data directory with the number of its log in PostgreSQL.
+pub const LOG_ID_FILE: &str = "postgres-log-id";
 
 /// Which log a cell has.
 #[derive(Clone, Debug, Default)]
@@ -93,10 +90,11 @@ fn open_postgres(
     durability: Durability,
     open: &OpenLog,
 ) -> Result<Box<dyn Log>, LogError> {
-    let segments = open.disk.list(SEGMENTS).or_else(none_if_absent).map_err(|error| reading(SEGMENTS, error))?;
+    let segments =
+        open.disk.list(log_file::DIR).or_else(none_if_absent).map_err(|error| reading(log_file::DIR, error))?;
     if !segments.is_empty() {
         return Err(LogError::Foreign {
-            file: SEGMENTS.to_owned(),
+            file: log_file::DIR.to_owned(),
             what: "this data directory holds an embedded log".to_owned(),
             remedy: "set `log` to `embedded` again, or start with an empty data directory",
         });
