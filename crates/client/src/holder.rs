@@ -286,7 +286,9 @@ impl<S: Renews> Keeper<S> {
             // Nothing is sent to it: it is dropped.
             _ = &mut stopped => {}
             () = self.renew() => {
-                // Lost: nobody has the token any more, and what may be left of the lease is given back.
+                // Lost, as far as the holder goes; the server may still hold it for us, and the work may still be stopping. What is
+                // left of it is given back when the holder says that nothing is done under it any more.
+                let _ = (&mut stopped).await;
             }
         }
         self.server.release().await

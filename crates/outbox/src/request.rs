@@ -130,6 +130,9 @@ pub fn secrets_in(json: &str) -> Result<BTreeSet<String>, RequestError> {
     Ok(names)
 }
 
+/// Under which lease something is done: the caller knows it, and the server does not.
+const FENCE: &str = "tertium-fence";
+
 /// The headers, with what `find` has for the secrets that are named in them.
 fn headers_of(json: &str, mut find: impl FnMut(&str) -> Option<Box<str>>) -> Result<HeaderMap, RequestError> {
     let mut headers = HeaderMap::new();
@@ -140,7 +143,7 @@ fn headers_of(json: &str, mut find: impl FnMut(&str) -> Option<Box<str>>) -> Res
         serde_json::from_str(json).map_err(|_| RequestError::Header("headers are names with texts".to_owned()))?;
     for (name, value) in named {
         let lower = name.to_ascii_lowercase();
-        if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("tertium-") {
+        if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("tertium-") && lower != FENCE {
             return Err(RequestError::Header(format!("`{lower}` is set by the server")));
         }
         let name = HeaderName::try_from(&lower).map_err(|_| RequestError::Header(format!("`{lower}` is no name")))?;
@@ -242,6 +245,7 @@ mod tests {
         let none = |_: &str| None;
         assert_eq!(headers_of("", none).unwrap().len(), 0);
         assert_eq!(headers_of(r#"{"Authorization":"Bearer x","X-A":"b"}"#, none).unwrap()["authorization"], "Bearer x");
+        assert_eq!(headers_of(r#"{"Tertium-Fence":"a;token=7"}"#, none).unwrap()[FENCE], "a;token=7");
         for json in [
             r#"{"Host":"a"}"#,
             r#"{"idempotency-key":"a"}"#,

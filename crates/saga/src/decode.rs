@@ -395,7 +395,7 @@ fn is_header(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(is_token)
         && !OURS.contains(&lower.as_str())
-        && !lower.starts_with("tertium-")
+        && (!lower.starts_with("tertium-") || lower == "tertium-fence")
         && !lower.starts_with("proxy-")
 }
 

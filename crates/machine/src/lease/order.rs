@@ -22,7 +22,7 @@ pub const LEASE_METADATA_BYTES_MAX: usize = 1_024;
 pub enum LeaseOp<'a> {
     /// `POST /v1/leases/{name}/acquire`.
     Acquire(Acquire<'a>),
-    /// `POST /v1/leases/{name}/renew`: it lasts `ttl_ms` from now on, be that longer or shorter than before.
+    /// `POST /v1/leases/{name}/renew`: it lasts `ttl_ms` from now on at least, and never shorter than before.
     Renew {
         /// Which lease.
         name: &'a str,

@@ -16,7 +16,7 @@ use super::held::Lease;
 use super::record::LeaseRecord;
 use super::serve::serve;
 
-/// Lets a holder have the lease for `ttl_ms` from now on.
+/// Lets a holder have the lease for `ttl_ms` from now on at least: a renewal that comes late takes nothing from a newer one.
 pub(super) fn renew<'a, A: Archive>(
     turn: &mut Turn<'_, A>,
     by: &By<'a>,
@@ -28,8 +28,8 @@ pub(super) fn renew<'a, A: Archive>(
     let expires = turn.stamp.plus_ms(ttl_ms);
     change(turn, name, token, |turn, lease, at| {
         let holder = &mut lease.holders[at];
-        holder.expires = expires;
-        let body = LeaseRecord::Renewed { name, owner: &holder.owner, token, expires };
+        holder.expires = holder.expires.max(expires);
+        let body = LeaseRecord::Renewed { name, owner: &holder.owner, token, expires: holder.expires };
         let marks = Marks { operation: Some(by.name), ..Marks::default() };
         Ok(turn.write(by, Body::Lease(body), marks))
     })

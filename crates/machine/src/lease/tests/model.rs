@@ -154,7 +154,7 @@ proptest! {
                     let holders = model.holders.entry(name).or_default();
                     let found = holders.iter_mut().find(|(owner, _)| *owner == held.owner);
                     prop_assert_eq!(world.code(), found.is_none().then_some(Code::LeaseLost));
-                    found.into_iter().for_each(|(_, expires)| *expires = now.plus_ms(ttl_ms));
+                    found.into_iter().for_each(|(_, expires)| *expires = now.plus_ms(ttl_ms).max(*expires));
                 }
                 Step::Release { name, holder } => {
                     let held = world.machine.lease(NAMES[name].0).and_then(|view| view.holders.get(holder).cloned());
