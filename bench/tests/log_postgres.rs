@@ -6,12 +6,13 @@
 
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use own_postgres::{Cluster, USER};
+use tertium_bench::call::Client;
 use tertium_bench::process::{Launch, Server, release_binary};
 use tertium_bench::relay::{Faults, Relay};
 use tertium_bench::storm::Storm;
@@ -57,9 +58,12 @@ fn failed(error: &io::Error) -> ExitCode {
 
 fn run(mut cluster: Cluster, dir: &Path, faults: u64, seed: u64) -> io::Result<()> {
     let host = cluster.socket().display().to_string().replace('/', "%2F");
-    let launch = Launch::new(&release_binary()?, &dir.join("data"))?
-        .with("--log", &format!("postgres://{USER}@{host}/postgres"))
-        .with("--checkpoint-bytes", "2097152");
+    let launch_on = |data: &str| -> io::Result<Launch> {
+        let launch = Launch::new(&release_binary()?, &dir.join(data))?;
+        let url = format!("postgres://{USER}@{host}/postgres");
+        Ok(launch.with("--log", &url).with("--checkpoint-bytes", "2097152"))
+    };
+    let launch = launch_on("data")?;
     let server = launch.start()?;
     let relay = Relay::start(launch.addr, REPLIES, seed)?;
     let storm = Storm { addr: relay.addr(), clients: 16, seed, pause_ms_max: 20 };
@@ -91,12 +95,12 @@ fn run(mut cluster: Cluster, dir: &Path, faults: u64, seed: u64) -> io::Result<(
     }
     let checked = check(server.addr(), &book)?;
     let launch = server.kill()?;
-    let server = launch.start()?;
+    let mut server = launch.start()?;
     assert_eq!(check(server.addr(), &book)?, checked, "the same after one more kill");
-    let mut elsewhere = server.kill()?;
-    elsewhere.data = dir.join("elsewhere");
-    let server = elsewhere.start()?;
-    assert_eq!(check(server.addr(), &book)?, checked, "the same on a machine that has nothing but the log");
+    let elsewhere = launch_on("elsewhere")?.start()?;
+    assert_eq!(check(elsewhere.addr(), &book)?, checked, "the same on a machine that has nothing but the log");
+    let status = deposed(&mut server)?;
+    assert_eq!(status.code(), Some(70), "the first one is fenced off, and ends");
     let counts = relay.counts();
     println!(
         "{} kills of the server, {} times its sessions in the database ended, {} crashes of the database in {raged:.1?}; {} \
@@ -111,6 +115,24 @@ fn run(mut cluster: Cluster, dir: &Path, faults: u64, seed: u64) -> io::Result<(
     );
     println!("{checked}");
     Ok(())
+}
+
+/// Asks a server for something that it may only say while it leads, and waits for its end.
+fn deposed(server: &mut Server) -> io::Result<ExitStatus> {
+    let began = Instant::now();
+    loop {
+        // Whatever it says, it must not be an account.
+        let answer = Client::new(server.addr(), Duration::from_secs(3)).get("/v1/accounts/world%2Fpoint");
+        if let Some(answer) = answer.ok().filter(|answer| answer.status == 200) {
+            return Err(io::Error::other(format!("a server that does not lead any more answered {answer}")));
+        }
+        if let Some(status) = server.ended()? {
+            return Ok(status);
+        }
+        if began.elapsed() > Duration::from_secs(30) {
+            return Err(io::Error::other("a server that does not lead any more goes on"));
+        }
+    }
 }
 
 fn kill_and_restart(server: Server) -> io::Result<Server> {

@@ -38,6 +38,8 @@ pub struct Cell<W, R> {
     pub(crate) appending: Option<Batch<W>>,
     /// The epoch in which the entry being appended was, where nobody knows what became of it.
     pub(crate) doubted_in: Option<u64>,
+    /// The claims that were to end the doubt, with their epochs.
+    pub(crate) own_claims: Vec<(u64, Vec<u8>)>,
     /// At this instant of the monotonic clock nobody else led, and all that was in the log is in `tail` and `ready`.
     pub(crate) proven_us: u64,
     pub(crate) ready: VecDeque<(Position, Batch<W>)>,
@@ -143,6 +145,7 @@ impl<W, R> Cell<W, R> {
             inflight: HashMap::new(),
             appending: None,
             doubted_in: None,
+            own_claims: Vec::new(),
             proven_us: 0,
             ready: VecDeque::new(),
             tail,

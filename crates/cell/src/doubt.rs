@@ -4,6 +4,9 @@
 //! still come. Until that is settled nothing is acknowledged and nothing else appended. What settles it is the claim of a
 //! higher epoch: once that is in the log, what is found before it happened, and the rest never will, since the claim stands
 //! where it would have to. If this stops halfway, the next start claims, and so settles it too.
+//!
+//! It claims only behind what it has seen, and only while all of that is its own. Where another leader was meanwhile, this one is
+//! over: its clock knows nothing of the other's stamps, and its performers nothing of what was decided.
 
 use log::Stored;
 use words::Position;
@@ -30,7 +33,25 @@ impl<W, R> Cell<W, R> {
     pub fn reclaim(&mut self, tail: Position, now: Now) -> Vec<u8> {
         assert!(self.is_in_doubt(), "a leader without doubts has claimed already");
         self.epoch = self.epoch.max(tail.epoch) + 1;
-        self.claim_entry(now)
+        let entry = self.claim_entry(now, true);
+        self.own_claims.push((self.epoch, entry.clone()));
+        entry
+    }
+
+    /// The newest claim is certainly not in the log.
+    pub fn claim_not_done(&mut self) {
+        self.own_claims.pop();
+    }
+
+    /// Whether an entry behind [`Cell::tail`] is the one in doubt, or a claim that was to end the doubt.
+    pub fn is_own(&self, found: &Stored) -> bool {
+        self.is_doubted(found)
+            || self.own_claims.iter().any(|(epoch, entry)| *epoch == found.position.epoch && *entry == found.entry)
+    }
+
+    fn is_doubted(&self, found: &Stored) -> bool {
+        let doubted = self.appending.as_ref().filter(|_| Some(found.position.epoch) == self.doubted_in);
+        doubted.is_some_and(|batch| batch.entry == found.entry)
     }
 
     /// Takes in what the log holds after [`Cell::tail`], a portion at a time and in order, once the claim is in it at `claim`.
@@ -38,11 +59,8 @@ impl<W, R> Cell<W, R> {
     pub fn settle(&mut self, found: Vec<Stored>, claim: Position) -> bool {
         for stored in found.into_iter().filter(|stored| stored.position.index <= claim.index) {
             assert_eq!(stored.position.index, self.tail.index + 1, "the log is dense");
-            let doubted = self.appending.take();
-            let is_it = doubted
-                .as_ref()
-                .is_some_and(|batch| Some(stored.position.epoch) == self.doubted_in && batch.entry == stored.entry);
-            let batch = match doubted {
+            let is_it = self.is_doubted(&stored);
+            let batch = match self.appending.take() {
                 Some(batch) if is_it => batch,
                 other => {
                     // Another entry stands where it would have to.
@@ -58,6 +76,7 @@ impl<W, R> Cell<W, R> {
         let is_over = self.tail == claim;
         if is_over {
             self.doubted_in = None;
+            self.own_claims.clear();
         }
         is_over
     }
@@ -65,6 +84,34 @@ impl<W, R> Cell<W, R> {
     fn reject_batch(&mut self, batch: Option<Batch<W>>) {
         for operation in batch.into_iter().flat_map(|batch| batch.operations) {
             self.reject_operation(operation, Rejected::LogUnavailable);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use crate::testing::{World, command, order};
+
+    #[test]
+    fn only_what_this_cell_sent_is_taken_for_its_own() {
+        let mut world = World::new(Options::default());
+        let (epoch, tail) = (world.cell.epoch(), world.cell.tail());
+        world.submit(command("t", &machine::Op::Transfer(order("a", "b"))));
+        let doubted = world.cell.take_batch(world.now()).expect("there is something to append");
+        world.cell.append_unknown(doubted.clone());
+        let claims: Vec<_> = (0..3).map(|_| (world.cell.reclaim(tail, world.now()), world.cell.epoch())).collect();
+        world.cell.claim_not_done();
+        let is_own = |epoch, entry: &[u8]| {
+            let position = Position { epoch, index: tail.index + 1 };
+            world.cell.is_own(&Stored { position, entry: entry.to_vec(), digest: 0 })
+        };
+        assert!(is_own(epoch, &doubted));
+        assert!(!is_own(epoch + 1, &doubted), "sent in another reign");
+        for (at, (claim, claimed_in)) in claims.iter().enumerate() {
+            assert_eq!(is_own(*claimed_in, claim), at < 2, "the last was not done");
+            assert!(!is_own(*claimed_in, b"of another leader in the same epoch"));
         }
     }
 }

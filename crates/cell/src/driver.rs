@@ -61,6 +61,8 @@ pub(crate) struct Driver {
     inbox: Arc<Inbox<Message>>,
     shared: Arc<Shared>,
     leading: Leading,
+    /// When the log last could not be reached.
+    refused_at: Option<Instant>,
     /// Whether others may append to the log, which then is behind a network: the deciding thread never waits for it, not even
     /// for its lock.
     is_shared: bool,
@@ -117,6 +119,7 @@ impl Driver {
             inbox,
             shared,
             leading: Leading::default(),
+            refused_at: None,
             is_shared,
             marked: is_shared,
             last_append: Instant::now(),
@@ -253,7 +256,16 @@ impl Driver {
         }
     }
 
+    /// Whether the log could not be reached a moment ago, and is left alone.
+    fn log_rests(&self) -> bool {
+        self.refused_at.is_some_and(|at| at.elapsed() < ROOM_EVERY)
+    }
+
     fn next_entry(&mut self, now: Now) -> Option<Vec<u8>> {
+        if self.log_rests() {
+            self.cell.reject_queue(Rejected::LogUnavailable);
+            return None;
+        }
         // A shared log says so itself, by refusing an append.
         let has_room = self.is_shared || lock(&self.log).has_room().is_ok();
         self.cell.set_storage_full(!has_room);
@@ -270,6 +282,7 @@ impl Driver {
             Append::Ok(position) => self.cell.appended(position, entry),
             Append::Rejected(log::Rejected::Full) => self.cell.append_rejected(Rejected::StorageFull),
             Append::Rejected(log::Rejected::Unavailable { .. }) => {
+                self.refused_at = Some(Instant::now());
                 self.cell.append_rejected(Rejected::LogUnavailable);
             }
             Append::Rejected(log::Rejected::TooLarge { max }) => {
@@ -356,11 +369,11 @@ impl Driver {
         }
         let now = self.now();
         let mut patience = IDLE;
-        if self.cell.is_storage_full() || self.cell.is_house_out_of_room() {
+        if self.cell.is_storage_full() || self.cell.is_house_out_of_room() || self.log_rests() {
             patience = patience.min(ROOM_EVERY);
         }
         // A timer needs an entry, which needs its turn and room.
-        let timer = !self.cell.is_appending() && !self.cell.is_storage_full();
+        let timer = !self.cell.is_appending() && !self.cell.is_storage_full() && !self.log_rests();
         let due_us = [
             if timer { self.cell.timer_due_in_us(now) } else { None },
             self.cell.expiry_due_in_us(now),

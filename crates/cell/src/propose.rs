@@ -216,14 +216,14 @@ impl<W, R> Cell<W, R> {
     /// The claim and the settings with which a leader begins: the first entry of its epoch.
     pub fn claim(&mut self, now: Now) -> Vec<u8> {
         assert!(self.is_idle(), "a claim comes before everything else of its epoch");
-        let entry = self.claim_entry(now);
+        let entry = self.claim_entry(now, false);
         self.appending = Some(Batch { entry: Vec::new(), operations: Vec::new(), began_us: now.mono_us });
         entry
     }
 
-    /// The entry of a claim.
-    pub(crate) fn claim_entry(&mut self, now: Now) -> Vec<u8> {
-        let mut ops = vec![Op::Claim { epoch: self.epoch, node: &self.options.node }];
+    /// The entry of a claim, of a leader that is new or goes on.
+    pub(crate) fn claim_entry(&mut self, now: Now, continues: bool) -> Vec<u8> {
+        let mut ops = vec![Op::Claim { epoch: self.epoch, node: &self.options.node, continues }];
         let key_retention_ms = self.options.key_retention_ms;
         if self.machine.key_retention_ms() != key_retention_ms {
             ops.push(Op::Configure { key_retention_ms });

@@ -11,6 +11,7 @@ use archive::{ArchiveError, DiskArchive};
 use disk::Disk;
 use log::{Log, LogError};
 use machine::Machine;
+use words::Position;
 
 use crate::cell::Cell;
 use crate::checkpoint::{CheckpointError, CheckpointHead, Loaded, list_checkpoints, load_checkpoint};
@@ -52,6 +53,13 @@ pub enum RecoverError {
         checkpoint: u64,
         /// The log's last index.
         tail: u64,
+    },
+    /// At the checkpoint's index the log has another entry.
+    OtherHistory {
+        /// The checkpoint's position.
+        checkpoint: Position,
+        /// The entry there is.
+        found: Position,
     },
     /// The log has a gap after the checkpoint.
     LogGap {
@@ -151,6 +159,13 @@ fn replay<W, R>(
     if tail > checkpoint && log.first() > checkpoint + 1 {
         return Err(RecoverError::LogGap { needed: checkpoint + 1, first: log.first() });
     }
+    if cell.options.log_is_shared && (log.first()..=tail).contains(&checkpoint) {
+        let found = log.read(checkpoint, 1).map_err(RecoverError::Log)?.first().map(|stored| stored.position);
+        let checkpoint = cell.machine().position();
+        if let Some(found) = found.filter(|found| *found != checkpoint) {
+            return Err(RecoverError::OtherHistory { checkpoint, found });
+        }
+    }
     let entries = tail - checkpoint;
     while cell.machine().position().index < tail {
         let from = cell.machine().position().index + 1;
@@ -191,6 +206,12 @@ impl fmt::Display for RecoverError {
                 f,
                 "the log ends at entry {tail}, but there is a checkpoint of entry {checkpoint}: files of the log are \
                  missing; restore them or the whole data directory from a backup"
+            ),
+            Self::OtherHistory { checkpoint, found } => write!(
+                f,
+                "there is a checkpoint of entry {checkpoint}, but the log has entry {found} in its place: the log went back in time, or \
+                 is another one; bring back a server that has the entry, or start with an empty data directory from what is \
+                 there"
             ),
             Self::LogGap { needed, first } => write!(
                 f,

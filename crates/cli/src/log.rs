@@ -203,7 +203,9 @@ fn as_json(command: &Command<'_>) -> Result<Value, Corrupt> {
 
 fn op_as_json(op: &Op<'_>) -> Result<Value, Corrupt> {
     Ok(match op {
-        Op::Claim { epoch, node } => json!({"kind": "claim", "epoch": epoch, "node": node}),
+        Op::Claim { epoch, node, continues } => {
+            json!({"kind": "claim", "epoch": epoch, "node": node, "continues": continues})
+        }
         Op::Configure { key_retention_ms } => json!({"kind": "configure", "key_retention_ms": key_retention_ms}),
         Op::OpenAccount(account) => json!({
             "kind": "open-account", "id": account.id, "unit": account.unit,

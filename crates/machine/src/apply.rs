@@ -151,8 +151,8 @@ impl<A: Archive> Turn<'_, A> {
             let command = command?;
             let verdict = match command.op {
                 _ if fenced.is_some() => Verdict::Fenced { epoch: self.machine.epoch },
-                Op::Claim { epoch, node } => {
-                    let verdict = self.claim(epoch, node)?;
+                Op::Claim { epoch, node, continues } => {
+                    let verdict = self.claim(epoch, node, continues)?;
                     fenced = matches!(verdict, Verdict::Fenced { .. }).then_some(());
                     verdict
                 }
@@ -185,12 +185,15 @@ impl<A: Archive> Turn<'_, A> {
     }
 
     /// A leader takes over. One that comes after a newer one is fenced off, and all that follows in its entry.
-    fn claim(&mut self, epoch: u64, node: &str) -> Result<Verdict, ApplyError> {
+    fn claim(&mut self, epoch: u64, node: &str, continues: bool) -> Result<Verdict, ApplyError> {
         if epoch <= self.machine.epoch {
             return Ok(Verdict::Fenced { epoch: self.machine.epoch });
         }
         self.machine.epoch = epoch;
         let ordinal = self.write_unnamed(Body::Claimed { node });
+        if continues {
+            return Ok(Verdict::Decided { ordinal });
+        }
         call::tried::performers_lost(self)?;
         // Nobody knows any more what was under way: all is looked at anew.
         self.scratch.woken.extend(self.machine.topics.subscriptions.all_active());

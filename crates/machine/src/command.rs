@@ -51,6 +51,8 @@ pub enum Op<'a> {
         epoch: u64,
         /// Who leads.
         node: &'a str,
+        /// The same process led before, and nobody since: what it had begun outside goes on.
+        continues: bool,
     },
     /// Settings that decide outcomes, and so must be the same for every replica.
     Configure {
@@ -175,6 +177,7 @@ mod kind {
     pub(super) const CALL: u8 = 10;
     pub(super) const TRIED: u8 = 11;
     pub(super) const RESOLVE: u8 = 12;
+    pub(super) const CLAIM_ON: u8 = 13;
     pub(super) const TOPIC: u8 = 32;
     pub(super) const SAGA: u8 = 20;
     pub(super) const LEASE: u8 = 24;
@@ -222,8 +225,8 @@ impl<'a> Op<'a> {
     /// Appends the canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Claim { epoch, node } => {
-                out.push(kind::CLAIM);
+            Self::Claim { epoch, node, continues } => {
+                out.push(if continues { kind::CLAIM_ON } else { kind::CLAIM });
                 put_u64(out, epoch);
                 put_bytes(out, node.as_bytes());
             }
@@ -290,7 +293,9 @@ impl<'a> Op<'a> {
 
     pub(crate) fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
         Ok(match r.u8()? {
-            kind::CLAIM => Self::Claim { epoch: r.u64()?, node: r.str()? },
+            claim @ (kind::CLAIM | kind::CLAIM_ON) => {
+                Self::Claim { epoch: r.u64()?, node: r.str()?, continues: claim == kind::CLAIM_ON }
+            }
             kind::CONFIGURE => Self::Configure { key_retention_ms: r.u64()? },
             kind::OPEN_ACCOUNT => Self::OpenAccount(OpenAccount {
                 id: r.str()?,

@@ -219,7 +219,8 @@ impl World {
                 return out;
             }
             [word, ..] if crate::lease::tests::WORDS.contains(&word) => Op::Lease(crate::lease::tests::op(&words)),
-            ["claim", epoch] => Op::Claim { epoch: epoch.parse().unwrap(), node: "n" },
+            ["claim", epoch] => Op::Claim { epoch: epoch.parse().unwrap(), node: "n", continues: false },
+            ["claim-on", epoch] => Op::Claim { epoch: epoch.parse().unwrap(), node: "n", continues: true },
             ["retention", ms] => Op::Configure { key_retention_ms: ms.parse().unwrap() },
             [mode @ ("each" | "atomic" | "stream"), ..] => {
                 encode_head(&mut out, expires, "", if mode == "stream" { "" } else { words[1] });

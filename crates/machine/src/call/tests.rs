@@ -208,6 +208,20 @@ fn a_new_leader_takes_up_what_the_old_one_was_trying() {
 }
 
 #[test]
+fn a_leader_that_goes_on_hears_what_came_of_what_it_was_trying() {
+    let mut world = World::new(1);
+    let mut said = world.talk("call k1 resend");
+    world.epoch = 2;
+    said += &world.talk("claim-on 2\n tried 0 1 committed");
+    expect![[r#"
+        call k1 resend: pending #0 | Try { call: 0, attempt: 1, phase: Call, until: Stamp(7238556061696000001) }
+        claim-on 2: #1 Claimed { node: "n" }
+        tried 0 1 committed: noted | #0 ended: #2 committed of #0 after 1 tries, uncertain 0 us: seen
+    "#]]
+    .assert_eq(&said);
+}
+
+#[test]
 fn an_attempt_that_nobody_reports_is_uncertain() {
     check(
         "call k1 resend

@@ -57,7 +57,9 @@ fn request(more: &[(&str, Value)]) -> Value {
     let url = json!({ "type": "string", "format": "uri", "description": "http or https, without credentials." });
     let method = json!({ "type": "string", "enum": ["POST", "PUT", "PATCH", "DELETE"], "default": "POST" });
     let body = json!({ "description": "Sent as JSON; with another Content-Type a string, sent as it is." });
-    let headers = texts("Besides those that the server sets: Host, Idempotency-Key, X-Request-Deadline, Tertium-* but for Tertium-Fence.");
+    let headers = texts(
+        "Besides those that the server sets: Host, Idempotency-Key, X-Request-Deadline, Tertium-* but for Tertium-Fence.",
+    );
     object(&[("url", url)], &[more, &[("method", method), ("headers", headers), ("body", body)]].concat())
 }
 
