@@ -103,7 +103,7 @@ fn a_step_that_arrives_after_it_was_undone_is_barred() {
     let from = json!({ "from": "reserve" });
     let restarted = client.post_with(&format!("/v1/runs/{run}/restart"), "restart", &[], &from).unwrap();
     assert_eq!(restarted.status, 200, "{restarted}");
-    let ended = client.get(&format!("/v1/runs/{run}?wait_ms=15000")).unwrap().json();
+    let ended = client.get(&format!("/v1/runs/{run}?wait_ms=14000")).unwrap().json();
     assert_eq!((&ended["state"], &ended["failed_step"]), (&"compensated".into(), &"charge".into()), "{ended}");
 
     let late = postman.deliver(stock).unwrap();

@@ -106,8 +106,8 @@ impl Down {
     }
 }
 
-/// Requests that reached the destination while all calls were made, and what the client counted.
-fn storm(connections: usize) -> (usize, DestinationStatus) {
+/// Requests that reached the destination while all calls were made, how long that took, and what the client counted.
+fn storm(connections: usize) -> (usize, Duration, DestinationStatus) {
     let (down, address) = Down::start();
     let directory = tempfile::tempdir().unwrap();
     let outbox = Outbox::default();
@@ -126,6 +126,7 @@ fn storm(connections: usize) -> (usize, DestinationStatus) {
         secrets,
         DeliverySettings::default(),
     ));
+    let began = Instant::now();
     std::thread::scope(|scope| {
         for connection in 0..connections {
             let (cell, down) = (&cell, &down);
@@ -139,23 +140,26 @@ fn storm(connections: usize) -> (usize, DestinationStatus) {
         }
     });
     let reached = down.seen.lock().unwrap().requests;
+    let took = began.elapsed();
     let status = client.status().remove(0);
     stopper.stop();
     runtime.block_on(performing).unwrap();
-    (reached, status)
+    (reached, took, status)
 }
 
 #[test]
 fn resends_keep_to_the_budget() {
     for connections in [4, 64] {
-        let (reached, status) = storm(connections);
+        let (reached, took, status) = storm(connections);
         let made = CALLS / connections * connections;
         println!(
             "{connections} connections: {made} made, {reached} reached it, x{:.4}; {} turns refused",
             reached as f64 / made as f64,
             status.budget_refusals
         );
-        assert!(reached * 100 <= made * 110, "{connections}: {reached} of {made}");
+        // The budget holds for any 10 s. Where the calls take longer, what is allowed whatever is made comes once more for each.
+        let floors = 10 * (took.as_secs() / 10) as usize;
+        assert!(reached * 100 <= made * 110 + floors * 100, "{connections}: {reached} of {made} in {took:?}");
         assert!(reached > made && status.budget_refusals > 0, "{connections}: {reached} of {made}: nothing was tested");
     }
 }

@@ -101,6 +101,11 @@ pub enum Fault {
         /// The id.
         id: String,
     },
+    /// A step with the name of what undoes another one.
+    CompensationStep {
+        /// The other one.
+        undone: String,
+    },
     /// A step that there is not.
     UnknownStep {
         /// The id.
@@ -259,6 +264,7 @@ impl fmt::Display for Fault {
             Self::NoSteps => write!(f, "there is no step"),
             Self::TooManySteps { steps } => write!(f, "there are at most {STEPS_MAX} steps, these are {steps}"),
             Self::DuplicateStep { id } => write!(f, "there are two steps `{id}`"),
+            Self::CompensationStep { undone } => write!(f, "this is the name of what undoes the step `{undone}`"),
             Self::UnknownStep { id } => write!(f, "there is no step `{id}`"),
             Self::Cycle { ids } => write!(f, "these steps wait for each other: {}", ids.join(" -> ")),
             Self::SecondPivot { first } => write!(f, "there is at most one pivot, and `{first}` is it already"),

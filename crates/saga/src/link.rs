@@ -15,6 +15,12 @@ pub(crate) fn link(steps: &mut [Step], waits: &[Waits], output: Option<&Template
         if !id.is_empty() && ids[..at].contains(id) {
             problems.push(&steps[at].at, Fault::DuplicateStep { id: id.clone() });
         }
+        // What undoes a step has a key of its own, and its name after it.
+        if let Some(undone) =
+            id.strip_suffix(machine::COMPENSATION_SUFFIX).filter(|undone| ids.iter().any(|id| id == undone))
+        {
+            problems.push(&steps[at].at, Fault::CompensationStep { undone: undone.to_owned() });
+        }
     }
     for Waits { step, after } in waits {
         for (id, at) in after {

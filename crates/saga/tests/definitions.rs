@@ -179,6 +179,16 @@ fn steps_that_cannot_be_ordered() {
 }
 
 #[test]
+fn no_step_has_the_name_of_what_undoes_another() {
+    check(
+        &format!(
+            "{{name: x, steps: [{{id: a/compensate, {TIMER}}}, {{id: a, {TIMER}}}, {{id: b/compensate, {TIMER}}}]}}"
+        ),
+        expect!["/steps/0: this is the name of what undoes the step `a`"],
+    );
+}
+
+#[test]
 fn outputs_that_may_not_be_there() {
     check(
         r#"

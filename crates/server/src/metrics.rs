@@ -185,7 +185,7 @@ impl Collector for Requests {
             let buckets: Vec<(f64, u64)> = BOUNDS_US
                 .iter()
                 .map(|bound| *bound as f64 / 1e6)
-                .chain([f64::MAX])
+                .chain([f64::INFINITY])
                 .zip(histogram.buckets.iter().map(|count| count.load(Relaxed)))
                 .collect();
             let count = buckets.iter().map(|(_, count)| count).sum();

@@ -45,7 +45,7 @@ impl Collector for Doubts {
         ConstGauge::new(age_us as f64 / 1e6).encode(age)?;
         let help = "How long calls were uncertain that now have an end";
         let mut settled = encoder.encode_descriptor("uncertain_duration", help, Some(&unit), MetricType::Histogram)?;
-        let bounds = SETTLED_BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3).chain([f64::MAX]);
+        let bounds = SETTLED_BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(status.counters.settled).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         settled.encode_histogram::<NoLabelSet>(status.counters.settled_us as f64 / 1e6, count, &buckets, None)

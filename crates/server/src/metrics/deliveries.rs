@@ -43,7 +43,7 @@ impl Collector for Deliveries {
         let help = "How long attempts at deliveries took";
         let unit = Unit::Seconds;
         let mut took = encoder.encode_descriptor("delivery_duration", help, Some(&unit), MetricType::Histogram)?;
-        let bounds = DELIVERY_BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3).chain([f64::MAX]);
+        let bounds = DELIVERY_BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(now.took).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         took.encode_histogram::<NoLabelSet>(now.took_us as f64 / 1e6, count, &buckets, None)

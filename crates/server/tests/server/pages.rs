@@ -87,6 +87,7 @@ fn metrics_are_those_that_are_documented() {
     let text = String::from_utf8(text.body).unwrap();
     assert!(text.contains(r#"tertium_requests_total{route="transfer",status="201",outcome="committed"} 1"#), "{text}");
     assert!(text.contains(r#"tertium_requests_total{route="transfer",status="422",outcome="refused"} 1"#), "{text}");
+    assert!(text.contains(r#"tertium_request_duration_seconds_bucket{le="+Inf",route="transfer"} 2"#), "{text}");
     assert!(!text.contains("# EOF"));
     let accept = [("accept", "application/openmetrics-text; version=1.0.0")];
     let open = server.connect().request("GET", "/metrics", &accept, "");
