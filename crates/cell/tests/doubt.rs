@@ -5,11 +5,12 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cell::{CellHandle, Found, Level, Options, Part, Query, Read, ReadError, Rejected, Reply, Stopper, Write, start};
 use log::{Append, Capabilities, Durability, Log, LogError, Rejected as LogRejected, Stored};
 use machine::{Op, OpenAccount, Order, encode_head};
+use tempfile::TempDir;
 use tertium_cell as cell;
 use words::{Amount, Position, Stamp};
 
@@ -69,6 +70,13 @@ struct Moody(Arc<Mutex<Storage>>);
 impl Moody {
     fn storage(&self) -> MutexGuard<'_, Storage> {
         self.0.lock().expect("no test panicked with it")
+    }
+
+    /// The next appends end so, and the tail cannot be asked for so often.
+    fn lose(&self, moods: &[Mood], deaf: u32) {
+        let mut storage = self.storage();
+        storage.moods = moods.iter().rev().copied().collect();
+        storage.deaf = deaf;
     }
 }
 
@@ -146,6 +154,18 @@ fn open(data: &Path, log: &Moody) -> (CellHandle, Stopper) {
     start(data, Options::default(), open_log, Box::new(|_| {}), &mut |_| {}).expect("the cell starts")
 }
 
+/// A cell with two accounts, on a log that answers.
+fn with_accounts() -> (TempDir, Moody, CellHandle, Stopper) {
+    let (dir, log) = (tempfile::tempdir().expect("a directory"), Moody::default());
+    let (cell, stopper) = open(dir.path(), &log);
+    for (id, floor) in [("world", None), ("alice", Some(0))] {
+        let op = Op::OpenAccount(OpenAccount { id, unit: "GBP", floor, metadata: "" });
+        let reply = submit(&cell, id, &op, 10 * SECOND_US).recv().expect("an answer");
+        assert!(matches!(reply, Reply::Decided(_)), "{reply:?}");
+    }
+    (dir, log, cell, stopper)
+}
+
 fn submit(cell: &CellHandle, key: &str, op: &Op<'_>, patience_us: u64) -> Receiver<Reply> {
     let mut command = Vec::new();
     encode_head(&mut command, Stamp::ZERO, "p", key);
@@ -159,14 +179,6 @@ fn submit(cell: &CellHandle, key: &str, op: &Op<'_>, patience_us: u64) -> Receiv
 fn transfer(amount: u128) -> Op<'static> {
     let amount = Amount::new(amount).expect("an amount");
     Op::Transfer(Order { from: "world", to: "alice", amount, hold_ms: None, memo: "", metadata: "" })
-}
-
-fn open_accounts(cell: &CellHandle) {
-    for (id, floor) in [("world", None), ("alice", Some(0))] {
-        let op = Op::OpenAccount(OpenAccount { id, unit: "GBP", floor, metadata: "" });
-        let reply = submit(cell, id, &op, 10 * SECOND_US).recv().expect("an answer");
-        assert!(matches!(reply, Reply::Decided(_)), "{reply:?}");
-    }
 }
 
 fn read(cell: &CellHandle, query: Query, level: Level, patience_us: u64) -> (Result<Found, ReadError>, u64) {
@@ -206,14 +218,8 @@ fn whatever_the_log_does_with_an_answer_the_caller_has_the_true_one() {
         (vec![Mood::NotDone, Mood::Late], 0, false),
         (vec![Mood::Done, Mood::TooLate], 2, true),
     ] {
-        let (dir, log) = (tempfile::tempdir().expect("a directory"), Moody::default());
-        let (cell, stopper) = open(dir.path(), &log);
-        open_accounts(&cell);
-        {
-            let mut storage = log.storage();
-            storage.moods = moods.iter().rev().copied().collect();
-            storage.deaf = deaf;
-        }
+        let (dir, log, cell, stopper) = with_accounts();
+        log.lose(&moods, deaf);
         let reply = submit(&cell, "t", &transfer(5), 60 * SECOND_US).recv().expect("an answer");
         let expected =
             if committed { is_committed(&reply) } else { reply == Reply::Rejected(Rejected::LogUnavailable) };
@@ -233,14 +239,8 @@ fn whatever_the_log_does_with_an_answer_the_caller_has_the_true_one() {
 
 #[test]
 fn while_the_log_does_not_answer_nobody_is_told_more_than_is_known() {
-    let (dir, log) = (tempfile::tempdir().expect("a directory"), Moody::default());
-    let (cell, stopper) = open(dir.path(), &log);
-    open_accounts(&cell);
-    {
-        let mut storage = log.storage();
-        storage.moods = vec![Mood::Done];
-        storage.deaf = u32::MAX;
-    }
+    let (_dir, log, cell, stopper) = with_accounts();
+    log.lose(&[Mood::Done], u32::MAX);
     let doubted = submit(&cell, "doubted", &transfer(5), SECOND_US / 5).recv().expect("an answer");
     assert_eq!(doubted, Reply::Uncertain);
     assert!(!cell.status().writable, "{:?}", cell.status());
@@ -259,9 +259,7 @@ fn while_the_log_does_not_answer_nobody_is_told_more_than_is_known() {
 
 #[test]
 fn whoever_writes_has_an_answer_by_the_deadline_though_the_log_hangs() {
-    let (dir, log) = (tempfile::tempdir().expect("a directory"), Moody::default());
-    let (cell, stopper) = open(dir.path(), &log);
-    open_accounts(&cell);
+    let (_dir, log, cell, stopper) = with_accounts();
     let barrier = Arc::new(Barrier::new(2));
     log.storage().hangs = Some(Arc::clone(&barrier));
     let (reply, proven) = channel();
@@ -279,16 +277,12 @@ fn whoever_writes_has_an_answer_by_the_deadline_though_the_log_hangs() {
 
 #[test]
 fn a_server_that_is_stopped_in_doubt_ends_and_says_what_it_knows() {
-    let (dir, log) = (tempfile::tempdir().expect("a directory"), Moody::default());
-    let (cell, stopper) = open(dir.path(), &log);
-    open_accounts(&cell);
-    {
-        let mut storage = log.storage();
-        storage.moods = vec![Mood::Done];
-        storage.deaf = u32::MAX;
-    }
+    let (dir, log, cell, stopper) = with_accounts();
+    log.lose(&[Mood::Done], u32::MAX);
     let doubted = submit(&cell, "doubted", &transfer(5), 60 * SECOND_US);
+    let began = Instant::now();
     while cell.status().reason != "the log does not answer" {
+        assert!(began.elapsed() < Duration::from_secs(60), "it is in doubt: {:?}", cell.status());
         std::thread::yield_now();
     }
     stopper.stop();
@@ -301,9 +295,7 @@ fn a_server_that_is_stopped_in_doubt_ends_and_says_what_it_knows() {
 
 #[test]
 fn many_clients_of_a_log_that_often_loses_answers_lose_nothing() {
-    let (dir, log) = (tempfile::tempdir().expect("a directory"), Moody::default());
-    let (cell, stopper) = open(dir.path(), &log);
-    open_accounts(&cell);
+    let (dir, log, cell, stopper) = with_accounts();
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
     let mut draw = |below: u64| {
         random ^= random << 13;

@@ -41,7 +41,7 @@ impl LogChoice {
         }
         let settings = Settings::parse(text, &Environment::of_process()).map_err(|error| match error {
             SettingsError::Url(expected) => format!("`embedded`, or {expected}"),
-            other => other.to_string(),
+            other => format!("a URL that can be used: {other}"),
         })?;
         Ok(Self::Postgres(Box::new(PostgresLog { url: text.to_owned(), settings })))
     }
