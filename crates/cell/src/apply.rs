@@ -7,7 +7,7 @@ use machine::{Archive, BatchItem, Body, Record, RefusalOwned, Verdict, batch_ite
 use words::Position;
 
 use crate::api::{Answer, Decided, Reply, SETTLED_BOUNDS_MS};
-use crate::cell::{Asks, Cell, Note, Queued};
+use crate::cell::{Asks, Batch, Cell, Note, Queued};
 use crate::fault::CellFault;
 
 /// How many recent operations are remembered beside their records before all are forgotten.
@@ -16,13 +16,17 @@ const NOTES_MAX: usize = 1 << 16;
 impl<W, R> Cell<W, R> {
     /// The log has made the entry durable that [`Cell::take_batch`] or [`Cell::claim`] gave.
     pub fn appended(&mut self, position: Position, entry: Vec<u8>) {
-        let mut batch = self.appending.take().expect("an append was under way");
+        let batch = self.appending.take().expect("an append was under way");
+        self.proven_us = self.proven_us.max(batch.began_us);
+        self.note_durable(position, Batch { entry, ..batch });
+    }
+
+    /// An entry is durable, and waits to be applied.
+    pub(crate) fn note_durable(&mut self, position: Position, batch: Batch<W>) {
         assert_eq!(position.index, self.tail.index + 1, "the log is dense");
         self.counters.entries += 1;
-        self.counters.entry_bytes += entry.len() as u64;
-        batch.entry = entry;
+        self.counters.entry_bytes += batch.entry.len() as u64;
         self.tail = position;
-        self.proven_us = self.proven_us.max(batch.began_us);
         self.ready.push_back((position, batch));
     }
 

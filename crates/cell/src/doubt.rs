@@ -58,20 +58,11 @@ impl<W, R> Cell<W, R> {
     /// Says whether that was all: then the doubt is over.
     pub fn settle(&mut self, found: Vec<Stored>, claim: Position) -> bool {
         for stored in found.into_iter().filter(|stored| stored.position.index <= claim.index) {
-            assert_eq!(stored.position.index, self.tail.index + 1, "the log is dense");
-            let is_it = self.is_doubted(&stored);
-            let batch = match self.appending.take() {
-                Some(batch) if is_it => batch,
-                other => {
-                    // Another entry stands where it would have to.
-                    self.reject_batch(other);
-                    Batch { entry: stored.entry, operations: Vec::new(), began_us: 0 }
-                }
-            };
-            self.counters.entries += 1;
-            self.counters.entry_bytes += batch.entry.len() as u64;
-            self.tail = stored.position;
-            self.ready.push_back((stored.position, batch));
+            let doubted = if self.is_doubted(&stored) { self.appending.take() } else { None };
+            // Else another entry stands where it would have to.
+            self.append_rejected(Rejected::LogUnavailable);
+            let operations = doubted.map(|batch| batch.operations).unwrap_or_default();
+            self.note_durable(stored.position, Batch { entry: stored.entry, operations, began_us: 0 });
         }
         let is_over = self.tail == claim;
         if is_over {
@@ -79,12 +70,6 @@ impl<W, R> Cell<W, R> {
             self.own_claims.clear();
         }
         is_over
-    }
-
-    fn reject_batch(&mut self, batch: Option<Batch<W>>) {
-        for operation in batch.into_iter().flat_map(|batch| batch.operations) {
-            self.reject_operation(operation, Rejected::LogUnavailable);
-        }
     }
 }
 

@@ -63,9 +63,6 @@ pub(crate) struct Driver {
     leading: Leading,
     /// When the log last could not be reached.
     refused_at: Option<Instant>,
-    /// Whether others may append to the log, which then is behind a network: the deciding thread never waits for it, not even
-    /// for its lock.
-    is_shared: bool,
     marked: bool,
     last_append: Instant,
     /// When room was last looked for behind the log.
@@ -86,7 +83,6 @@ impl Driver {
         inbox: Arc<Inbox<Message>>,
         shared: Arc<Shared>,
     ) -> JoinHandle<()> {
-        let is_shared = log.capabilities().shared;
         let log = Arc::new(Mutex::new(log));
         let (jobs, to_do) = channel();
         let (house, work) = channel();
@@ -112,6 +108,7 @@ impl Driver {
             }
         });
         let mut driver = Self {
+            marked: cell.options.log_is_shared,
             cell,
             log,
             jobs,
@@ -120,8 +117,6 @@ impl Driver {
             shared,
             leading: Leading::default(),
             refused_at: None,
-            is_shared,
-            marked: is_shared,
             last_append: Instant::now(),
             last_house: Instant::now(),
             lone: false,
@@ -224,9 +219,9 @@ impl Driver {
         }
         let now = self.now();
         if let Some(entry) = self.next_entry(now) {
-            let is_small = !self.is_shared && entry.len() <= INLINE_BYTES_MAX;
+            let is_small = !self.is_shared() && entry.len() <= INLINE_BYTES_MAX;
             let job = Job::Append { after: self.cell.tail(), epoch: self.cell.epoch(), entry };
-            self.marked = self.is_shared;
+            self.marked = self.is_shared();
             if is_small && self.cell.nothing_to_apply() {
                 let done = perform(&self.log, job);
                 self.on_log(done);
@@ -234,6 +229,12 @@ impl Driver {
                 self.hand_on(job);
             }
         }
+    }
+
+    /// Whether others may append to the log, which then is behind a network: the deciding thread never waits for it, not even
+    /// for its lock.
+    fn is_shared(&self) -> bool {
+        self.cell.options.log_is_shared
     }
 
     /// Has the log do something beside this thread.
@@ -267,7 +268,7 @@ impl Driver {
             return None;
         }
         // A shared log says so itself, by refusing an append.
-        let has_room = self.is_shared || lock(&self.log).has_room().is_ok();
+        let has_room = self.is_shared() || lock(&self.log).has_room().is_ok();
         self.cell.set_storage_full(!has_room);
         if has_room {
             return self.cell.take_batch(now);
@@ -330,7 +331,7 @@ impl Driver {
     fn on_house(&mut self, result: HouseResult) {
         match self.cell.house_done(result) {
             // The checkpoints are on this machine alone: whoever takes the cell over without them needs all of the log.
-            Ok(Some(_)) if self.is_shared => {}
+            Ok(Some(_)) if self.is_shared() => {}
             Ok(Some(upto)) => self.hand_on(Job::Trim { upto }),
             Ok(None) => {}
             Err(error) => fatal(&error),
@@ -352,7 +353,7 @@ impl Driver {
 
     /// Marks the end of the log and lets go of the other threads, who end with what they have.
     fn close(mut self) -> Vec<Sender<()>> {
-        if !self.is_shared {
+        if !self.is_shared() {
             self.mark();
         }
         self.cell.stop();
