@@ -11,9 +11,11 @@ use crate::facts::Facts;
 mod big;
 mod effects;
 mod house;
+mod quorum;
 mod rows;
 
 pub use house::House;
+pub use quorum::Quorum;
 pub use rows::ROWS;
 
 /// How to measure.

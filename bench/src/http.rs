@@ -172,9 +172,20 @@ pub fn put_settle(out: &mut Vec<u8>, key: &str) {
 
 /// Appends a read's bytes.
 pub fn put_get(out: &mut Vec<u8>, path: &str) {
-    out.extend_from_slice(b"GET ");
-    out.extend_from_slice(path.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    put_read(out, path, &[]);
+}
+
+/// The same with more headers.
+pub fn put_read(out: &mut Vec<u8>, path: &str, headers: &[(&str, &str)]) {
+    for part in ["GET ", path, " HTTP/1.1\r\nHost: localhost"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in headers {
+        for part in ["\r\n", *name, ": ", *value] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
 /// An id or a key as one segment of a path.

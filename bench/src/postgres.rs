@@ -51,10 +51,11 @@ END $$;
 ";
 
 /// What is printed beside the figures.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "server_version",
     "fsync",
     "synchronous_commit",
+    "synchronous_standby_names",
     "full_page_writes",
     "wal_sync_method",
     "shared_buffers",
@@ -65,7 +66,29 @@ const SETTINGS: [&str; 8] = [
 /// A cluster of its own, stopped when dropped.
 #[derive(Debug)]
 pub struct Cluster {
+    // Stopped in this order, so that none waits for another.
     server: own_postgres::Cluster,
+    _standbys: Vec<own_postgres::Cluster>,
+}
+
+/// Who else must have a commit before it counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standbys {
+    /// Nobody.
+    None,
+    /// One of two standbys on the same machine, whichever is first.
+    AnyOneOfTwo,
+}
+
+impl Standbys {
+    const NAMES: [&'static str; 2] = ["one", "two"];
+
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::AnyOneOfTwo => &Self::NAMES,
+        }
+    }
 }
 
 impl Cluster {
@@ -74,9 +97,32 @@ impl Cluster {
     /// # Errors
     /// Where PostgreSQL is not there (see [`install`]), or does not start: why it was not run.
     pub fn start(parent: &Path, accounts: u32) -> io::Result<Self> {
-        let cluster = Self { server: own_postgres::Cluster::start(parent, &["max_connections=200"])? };
+        Self::start_with(parent, accounts, Standbys::None)
+    }
+
+    /// The same with standbys beside it.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_with(parent: &Path, accounts: u32, standbys: Standbys) -> io::Result<Self> {
+        let names = standbys.names();
+        let waits_for = format!("synchronous_standby_names=ANY 1 ({})", names.join(", "));
+        let mut settings = vec!["max_connections=300"];
+        if !names.is_empty() {
+            settings.push(&waits_for);
+        }
+        let server = own_postgres::Cluster::start(parent, &settings)?;
+        let standby = |name: &&str| server.standby(parent, name, &settings[..1]);
+        let standbys = names.iter().map(standby).collect::<io::Result<_>>()?;
+        let cluster = Self { server, _standbys: standbys };
         runtime()?.block_on(cluster.prepare(accounts))?;
         Ok(cluster)
+    }
+
+    /// As a server is told of it.
+    pub fn url(&self) -> String {
+        let host = self.server.socket().display().to_string().replace('/', "%2F");
+        format!("postgres://{}@{host}/postgres", own_postgres::USER)
     }
 
     /// Its version and the settings that decide what a figure is worth.

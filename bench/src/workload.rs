@@ -291,6 +291,36 @@ pub fn put_item(out: &mut Vec<u8>, key: &str, (from, to): (u32, u32)) {
     out.extend_from_slice(br#"","amount":1}"#);
 }
 
+/// One account read per request, each drawn.
+#[derive(Clone, Debug)]
+pub struct Balances {
+    accounts: u32,
+    level: String,
+    rng: Rng,
+    path: String,
+}
+
+impl Balances {
+    /// Of so many accounts, at this level of consistency.
+    pub fn new(accounts: u32, level: &str, seed: u64) -> Self {
+        Self { accounts, level: level.to_owned(), rng: Rng::with_seed(seed), path: String::new() }
+    }
+}
+
+impl Workload for Balances {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        self.path.clear();
+        self.path.push_str("/v1/accounts/a%2F");
+        self.path.push_str(itoa::Buffer::new().format(self.rng.u32(..self.accounts)));
+        http::put_read(out, &self.path, &[("Tertium-Consistency", &self.level)]);
+        true
+    }
+
+    fn answered(&mut self, status: u16, body: &[u8]) -> Result<u64, String> {
+        if status == 200 { Ok(1) } else { Err(failure(status, body)) }
+    }
+}
+
 /// Keys that no other run has used: a random part and a count.
 #[derive(Clone, Debug)]
 pub struct Keys {

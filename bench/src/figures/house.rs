@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::Options;
 use super::big::Big;
+use super::quorum::Quorum;
 use crate::call::Client;
 use crate::load::{self, Outcome, Plan};
 use crate::ndjson;
@@ -120,6 +121,7 @@ pub struct House {
     server: Option<Server>,
     bulk: HashMap<Bulk, BulkRun>,
     big: Option<Big>,
+    quorum: Option<Quorum>,
 }
 
 impl House {
@@ -137,6 +139,7 @@ impl House {
             server: None,
             bulk: HashMap::new(),
             big: None,
+            quorum: None,
         })
     }
 
@@ -215,8 +218,9 @@ impl House {
         Ok(self.server.insert(server))
     }
 
-    /// Stops the small store's server; its data goes.
+    /// Stops the small store's server, and PostgreSQL with its standbys; their data goes.
     pub fn close(&mut self) {
+        self.quorum = None;
         if let Some(server) = self.server.take() {
             let data = server.launch().data.clone();
             drop(server);
@@ -285,6 +289,22 @@ impl House {
         };
         Ok(self.big.insert(big))
     }
+
+    /// PostgreSQL with its standbys; started when first asked for, on a machine that does nothing else.
+    ///
+    /// # Errors
+    /// Why it was not run.
+    pub fn quorum(&mut self) -> io::Result<&mut Quorum> {
+        let quorum = match self.quorum.take() {
+            Some(quorum) => quorum,
+            None => {
+                self.close();
+                let set_up = Quorum::set_up(self);
+                set_up.map_err(|error| io::Error::other(format!("no PostgreSQL with standbys: {error}")))?
+            }
+        };
+        Ok(self.quorum.insert(quorum))
+    }
 }
 
 /// Sends so many transfers in bulk.
@@ -303,7 +323,7 @@ pub(super) fn send_bulk(server: &Server, bulk: Bulk, accounts: u32, transfers: u
     }
 }
 
-fn open_accounts(server: &Server, accounts: u32) -> io::Result<()> {
+pub(super) fn open_accounts(server: &Server, accounts: u32) -> io::Result<()> {
     let opened = load::run(server.addr(), Plan::all(64, 4), &mut Accounts::new(accounts))?;
     match opened.first_failure {
         None => Ok(()),

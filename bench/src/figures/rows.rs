@@ -4,7 +4,7 @@ use std::io;
 use std::process::{Command, Stdio};
 
 use super::house::{ACCOUNTS, Bulk, BulkRun, House};
-use super::{Figure, Row, Target, effects};
+use super::{Figure, Row, Target, effects, quorum};
 use crate::load::{self, Outcome, Plan};
 use crate::probe;
 use crate::process::built;
@@ -21,7 +21,7 @@ pub struct Line {
 }
 
 /// The table.
-pub const ROWS: [Line; 16] = [
+pub const ROWS: [Line; 21] = [
     Line {
         name: "http-64",
         what: "one transfer per request, HTTP/1.1 keep-alive, 64 connections, 10,000 accounts",
@@ -65,6 +65,15 @@ pub const ROWS: [Line; 16] = [
     Line { name: "sagas", what: "saga runs of three steps, 64 connections", measure: effects::sagas },
     Line { name: "fan-out", what: "events to 10 webhooks, trivial local receivers", measure: effects::fan_out },
     Line { name: "layers", what: "the call layers over a bare hyper connection", measure: effects::layers },
+    Line {
+        name: "quorum-http",
+        what: "log in PostgreSQL with two standbys (ANY 1): one transfer per request, 10,000 accounts",
+        measure: quorum::one_per_request,
+    },
+    Line { name: "quorum-hot", what: "the same among ten accounts", measure: quorum::hot },
+    Line { name: "quorum-batches", what: "the same in batches of 8,000, one client", measure: quorum::batches },
+    Line { name: "quorum-price", what: "ANY 1 against the primary alone, 256 connections", measure: quorum::price },
+    Line { name: "quorum-reads", what: "each level of reading at the leader, 64 connections", measure: quorum::reads },
     Line { name: "simulation", what: "simulated time per wall time, one core, 3 clients at load", measure: simulation },
 ];
 
