@@ -158,6 +158,20 @@ pub struct Collected {
     _held: Held,
 }
 
+impl Collected {
+    /// A body that did not come through a socket of its own, under the same bounds.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`], [`BodyError::NoRoom`].
+    pub fn whole(bytes: Bytes, bytes_max: usize, room: &BodyRoom) -> Result<Self, BodyError> {
+        if bytes.len() > bytes_max {
+            return Err(BodyError::TooLarge { max: bytes_max });
+        }
+        let mut held = room.begin();
+        if held.grow(bytes.len()) { Ok(Self { bytes, _held: held }) } else { Err(BodyError::NoRoom) }
+    }
+}
+
 impl std::ops::Deref for Collected {
     type Target = [u8];
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use edge::{Body, Caller, Exchange, Role, TokenHash};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
@@ -19,6 +20,8 @@ use crate::{grpc, routes};
 
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const X_REQUEST_DEADLINE: HeaderName = HeaderName::from_static("x-request-deadline");
+/// The deadline over gRPC.
+pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TERTIUM_SESSION: HeaderName = HeaderName::from_static("tertium-session");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -51,6 +54,31 @@ pub(crate) struct Call {
     token: Option<TokenHash>,
     /// What its client has seen.
     pub session: Session,
+    /// Whether it is spoken of over gRPC, which has a header of its own for the deadline.
+    pub is_grpc: bool,
+}
+
+/// What a request brings besides its head.
+#[derive(Default)]
+pub(crate) enum Payload {
+    /// A body that comes through a socket.
+    Incoming(Incoming),
+    /// A body that is there: it was made of a message.
+    Whole(Bytes),
+    /// None any more: somebody else reads it.
+    #[default]
+    Gone,
+}
+
+impl Payload {
+    /// Whether nothing more comes of it.
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Incoming(body) => body.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Gone => true,
+        }
+    }
 }
 
 impl Service {
@@ -68,7 +96,7 @@ impl edge::Handler for Service {
             return self.grpc.answer(call, request).await;
         }
         let (head, body) = request.into_parts();
-        let mut body = Some(body);
+        let mut body = Payload::Incoming(body);
         let mut answered = match call.pass(&head, &mut body).await {
             Ok(answered) => answered,
             Err(problem) => Answered::problem(&problem),
@@ -78,7 +106,10 @@ impl edge::Handler for Service {
             answered.outcome = None;
         }
         // A client that is still sending would not read the answer before it is done.
-        if let Some(rest) = body.filter(|body| !body.is_end_stream() && !head.headers.contains_key(EXPECT)) {
+        if let Payload::Incoming(rest) = body
+            && !rest.is_end_stream()
+            && !head.headers.contains_key(EXPECT)
+        {
             edge::discard(rest, 4 * self.app.limits.body_bytes_max, DISCARD_PATIENCE).await;
         }
         call.respond(answered)
@@ -97,10 +128,11 @@ impl Call {
             role: None,
             token: None,
             session: Session::default(),
+            is_grpc: false,
         }
     }
 
-    async fn pass(&mut self, head: &Parts, body: &mut Option<Incoming>) -> Result<Answered, Problem> {
+    async fn pass(&mut self, head: &Parts, body: &mut Payload) -> Result<Answered, Problem> {
         // A head of many small headers costs as much as one long one.
         self.bound_head(&head.headers)?;
         // What does not exist is said to everybody alike.
@@ -166,7 +198,11 @@ impl Call {
     /// # Errors
     /// `deadline-invalid`.
     pub(crate) fn deadline_us(&self, headers: &HeaderMap) -> Result<u64, Problem> {
-        Ok(self.deadline_at(headers::deadline(bytes_of(headers, &X_REQUEST_DEADLINE), wall_us())?))
+        let deadline = match self.is_grpc {
+            true => headers::grpc_timeout(bytes_of(headers, &GRPC_TIMEOUT))?,
+            false => headers::deadline(bytes_of(headers, &X_REQUEST_DEADLINE), wall_us())?,
+        };
+        Ok(self.deadline_at(deadline))
     }
 
     /// That remaining time as an instant of the cell's clock.
@@ -205,8 +241,8 @@ pub(crate) fn bytes_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<
 }
 
 /// The media type that the body claims to be of.
-pub(crate) fn media_of(headers: &HeaderMap, body: Option<&Incoming>) -> Result<headers::Media, Problem> {
-    headers::content_type(bytes_of(headers, &CONTENT_TYPE), body.is_none_or(Incoming::is_end_stream))
+pub(crate) fn media_of(headers: &HeaderMap, body: &Payload) -> Result<headers::Media, Problem> {
+    headers::content_type(bytes_of(headers, &CONTENT_TYPE), body.is_end())
 }
 
 fn wall_us() -> u64 {

@@ -3,31 +3,34 @@
 mod messages;
 mod methods;
 mod stream;
+mod transcoded;
 
 use std::sync::Arc;
 
 use edge::Body;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Method as Verb, Request, Response, Uri};
 use hyper::body::Incoming;
 use tonic::codegen::Service as _;
 use tonic::metadata::{MetadataMap, MetadataValue};
+use wire::grpc::Method;
+use wire::proto::leases_server::LeasesServer;
 use wire::proto::tertium_server::TertiumServer;
 use wire::{Code, Problem, headers};
 use words::{Outcome, Position};
 
 use crate::app::App;
-use crate::call::{Call, bytes_of};
-use crate::route::RouteName;
+use crate::call::{Call, GRPC_TIMEOUT, bytes_of};
+use crate::route::{Route, RouteName};
 use methods::Methods;
 
-const GRPC_TIMEOUT: http::HeaderName = http::HeaderName::from_static("grpc-timeout");
 const TERTIUM_SESSION: http::HeaderName = http::HeaderName::from_static("tertium-session");
 
 /// Answers gRPC calls.
 #[derive(Clone)]
 pub(crate) struct Service {
-    methods: TertiumServer<Methods>,
+    tertium: TertiumServer<Methods>,
+    leases: LeasesServer<Methods>,
 }
 
 /// Whether a request speaks gRPC.
@@ -39,29 +42,41 @@ impl Service {
     /// A service over `app`.
     pub(crate) fn new(app: &Arc<App>) -> Self {
         let max = app.streams.message_bytes_max;
-        Self { methods: TertiumServer::new(Methods).max_decoding_message_size(max).max_encoding_message_size(4 * max) }
+        let answer_max = 4 * max;
+        Self {
+            tertium: TertiumServer::new(Methods).max_decoding_message_size(max).max_encoding_message_size(answer_max),
+            leases: LeasesServer::new(Methods).max_decoding_message_size(max).max_encoding_message_size(answer_max),
+        }
     }
 
     /// Answers one call: the layers are those of HTTP.
     pub(crate) async fn answer(&self, mut call: Call, request: Request<Incoming>) -> Response<Body> {
-        call.route = route_of(request.uri().path());
+        let method = Method::of(request.uri().path());
+        (call.is_grpc, call.route) = (true, method.map_or(RouteName::None, route_of));
         if let Err(problem) = pass(&mut call, request.uri(), request.headers()) {
-            call.count(problem.code.status(), Some(problem.outcome()), Some(&problem));
+            call.count(problem.code.status(), Some(problem.outcome()), Some(problem.code));
             return wire::grpc::status(&problem).into_http::<tonic::body::Body>().map(Body::stream);
         }
         let (head, body) = request.into_parts();
         // A stream lasts as long as it likes; its frames have deadlines of their own.
         let until = match call.route {
             RouteName::TransferStream => None,
-            _ => call.grpc_deadline_us(&head.headers).ok().map(|deadline_us| call.app.instant_of(deadline_us)),
+            _ => call.deadline_us(&head.headers).ok().map(|deadline_us| call.app.instant_of(deadline_us)),
         };
         let mut request = Request::from_parts(head, messages::checked(call.clone(), body, until));
         request.extensions_mut().insert(call);
-        let response = match self.methods.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        if let Some(method) = method {
+            request.extensions_mut().insert(method);
+        }
+        let answered = match method.map_or("", Method::service) {
+            "Leases" => self.leases.clone().call(request).await,
+            // It also says of a method that it is none.
+            _ => self.tertium.clone().call(request).await,
         };
-        response.map(Body::stream)
+        match answered {
+            Ok(response) => response.map(Body::stream),
+            Err(never) => match never {},
+        }
     }
 }
 
@@ -72,22 +87,13 @@ fn pass(call: &mut Call, uri: &Uri, head: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-fn route_of(path: &str) -> RouteName {
-    match path.strip_prefix("/tertium.v1.Tertium/") {
-        Some("OpenAccount") => RouteName::OpenAccount,
-        Some("Transfer") => RouteName::Transfer,
-        Some("Capture") => RouteName::Capture,
-        Some("Void") => RouteName::Void,
-        Some("Reverse") => RouteName::Reverse,
-        Some("Batch") => RouteName::Batch,
-        Some("GetAccount") => RouteName::Account,
-        Some("ListAccounts") => RouteName::Accounts,
-        Some("ListTransfers") => RouteName::History,
-        Some("GetOperation") => RouteName::Operation,
-        Some("Settle") => RouteName::Settle,
-        Some("TransferStream") => RouteName::TransferStream,
-        _ => RouteName::None,
+/// The name of the route whose operation a method is.
+fn route_of(method: &Method) -> RouteName {
+    if method.name == "Tertium/TransferStream" {
+        return RouteName::TransferStream;
     }
+    let verb = Verb::from_bytes(method.verb.as_bytes()).unwrap_or_default();
+    Route::of(&verb, method.path).map_or(RouteName::None, |route| route.name())
 }
 
 /// A message, or the refusal that was decided, with what HTTP would say in headers.
@@ -102,11 +108,6 @@ pub(crate) struct Told<T> {
 }
 
 impl Call {
-    /// The deadline in `grpc-timeout`, on the cell's clock, counted from the call's first byte.
-    fn grpc_deadline_us(&self, head: &HeaderMap) -> Result<u64, Problem> {
-        Ok(self.deadline_at(headers::grpc_timeout(bytes_of(head, &GRPC_TIMEOUT))?))
-    }
-
     /// How long each frame of a stream may take.
     fn grpc_stream_patience_us(&self, head: &HeaderMap) -> Result<u64, Problem> {
         let patience = headers::grpc_timeout(bytes_of(head, &GRPC_TIMEOUT))?.remaining();
@@ -115,12 +116,12 @@ impl Call {
     }
 
     /// Counts an answer under the status HTTP would have given it.
-    fn count(&self, status: u16, outcome: Option<Outcome>, problem: Option<&Problem>) {
+    fn count(&self, status: u16, outcome: Option<Outcome>, code: Option<Code>) {
         let took_us = edge::now_us().saturating_sub(self.began_us);
         let outcome = outcome.filter(|_| !self.route.is_read());
         self.app.metrics.answered(self.route, status, outcome, took_us);
-        if let Some(problem) = problem {
-            let (route, code) = (self.route.as_str(), problem.code.as_str());
+        if let Some(code) = code {
+            let (route, code) = (self.route.as_str(), code.as_str());
             tracing::debug!(route, code, took_us, trace_id = %self.trace, "refused over gRPC");
         }
     }
@@ -130,7 +131,7 @@ impl Call {
         let mut told = answer.unwrap_or_else(|problem| Told::of(Err(problem)));
         match &told.message {
             Ok(_) => self.count(200, told.outcome, None),
-            Err(problem) => self.count(problem.code.status(), Some(problem.outcome()), Some(problem)),
+            Err(problem) => self.count(problem.code.status(), Some(problem.outcome()), Some(problem.code)),
         }
         match std::mem::replace(&mut told.message, Err(Problem::of(Code::Internal))) {
             Ok(message) => {
@@ -138,16 +139,18 @@ impl Call {
                 self.put_metadata(response.metadata_mut(), &told);
                 Ok(response)
             }
-            Err(problem) => {
-                let mut status = wire::grpc::status(&problem);
-                let metadata = status.metadata_mut();
-                if self.route.is_read() {
-                    metadata.remove("tertium-outcome");
-                }
-                self.put_metadata(metadata, &told);
-                Err(status)
-            }
+            Err(problem) => Err(self.refuse(wire::grpc::status(&problem), &told)),
         }
+    }
+
+    /// A status with its metadata. Only what may change something has an outcome.
+    fn refuse<T>(&self, mut status: tonic::Status, told: &Told<T>) -> tonic::Status {
+        let metadata = status.metadata_mut();
+        if self.route.is_read() {
+            metadata.remove("tertium-outcome");
+        }
+        self.put_metadata(metadata, told);
+        status
     }
 
     fn put_metadata<T>(&self, metadata: &mut MetadataMap, told: &Told<T>) {
@@ -183,5 +186,19 @@ fn put(metadata: &mut MetadataMap, name: &'static str, text: &str) {
     // Positions, tokens and ids are ASCII.
     if let Ok(value) = MetadataValue::try_from(text) {
         metadata.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_method_has_a_route() {
+        for method in wire::grpc::METHODS {
+            let route = route_of(method);
+            assert_ne!(route, RouteName::None, "{method:?}");
+            assert_eq!(route.is_write(), method.is_write(), "{method:?}");
+        }
     }
 }

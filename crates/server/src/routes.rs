@@ -13,5 +13,5 @@ mod writes;
 
 pub(crate) use operations::with_operation;
 pub(crate) use reads::read;
-pub(crate) use reads::{Fresh, problem_of_read, view_of};
+pub(crate) use reads::{Fresh, no_transfer, problem_of_read, view_of};
 pub(crate) use writes::{problem_of_body, write};

@@ -1,10 +1,21 @@
 //! The same operations over gRPC: messages become the same commands as JSON bodies do, so that a key that was used over
 //! one is replayed over the other.
+//!
+//! The ledger's messages are read and written here by hand; all others are JSON bodies under another form (`transcode`).
+
+pub(crate) mod json;
+mod methods;
+#[cfg(test)]
+mod shapes;
+mod transcode;
 
 use machine::{BATCH_ITEMS_MAX, BatchEncoder, BatchMode, Body, Moved, Op, OpenAccount, Order, Record};
 use prost::Message as _;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use words::{Amount, Key, Outcome, Stamp, check_key};
+
+pub use methods::{METHODS, Method};
+pub use transcode::{Form, Question, Told, form};
 
 use crate::answer::{Item, ItemVerdict, status_of};
 use crate::codes::Code;
@@ -18,6 +29,9 @@ use crate::request::{
     transfer_id,
 };
 use crate::view::{Account, Operation, event_word, state_word};
+
+/// The most bytes of a problem in trailers: many clients take 8 KiB of them in all, and base 64 makes a third more of it.
+const TRAILER_BYTES_MAX: usize = 4 << 10;
 
 /// The key of a write.
 ///
@@ -390,33 +404,48 @@ pub const fn outcome(outcome: Outcome) -> proto::Outcome {
     }
 }
 
-/// A problem as a message.
-pub fn problem(problem: &Problem) -> proto::Problem {
-    let row = problem.code.row();
-    let item = problem.item();
-    proto::Problem {
-        code: row.text.to_owned(),
-        title: row.title.to_owned(),
-        status: row.status.into(),
-        detail: problem.detail.clone(),
-        outcome: outcome(row.outcome).into(),
-        operation: problem.operation().map(ToOwned::to_owned),
-        retry_after_ms: problem.retry_after_ms(),
-        item: item.map(|(at, _)| at),
-        item_key: item.map(|(_, key)| key.to_owned()),
-        item_code: problem.item_code().map(|code| code.as_str().to_owned()),
+/// The outcome of a message's number; `None` where none is said.
+pub const fn outcome_of(outcome: proto::Outcome) -> Option<Outcome> {
+    match outcome {
+        proto::Outcome::Committed => Some(Outcome::Committed),
+        proto::Outcome::Refused => Some(Outcome::Refused),
+        proto::Outcome::Uncertain => Some(Outcome::Uncertain),
+        proto::Outcome::Unspecified => None,
     }
+}
+
+/// A problem as a message: all that its JSON says.
+pub fn problem(problem: &Problem) -> proto::Problem {
+    let mut json = Vec::with_capacity(320);
+    problem.write_json(&mut json);
+    problem_of_json(&json).expect("a problem's JSON has the members of its message, each in its form")
+}
+
+/// A problem that is there as HTTP's body.
+///
+/// # Errors
+/// What is wrong with the JSON, which is of our own making.
+pub fn problem_of_json(json: &[u8]) -> Result<proto::Problem, serde_json::Error> {
+    serde_json::from_slice(json)
 }
 
 /// A problem as a gRPC status, with `tertium-code`, `tertium-outcome` and `tertium-problem-bin` in its trailers.
 pub fn status(problem: &Problem) -> tonic::Status {
-    let row = problem.code.row();
+    status_of_message(self::problem(problem))
+}
+
+/// The same of a message. What would make the trailers too large is left out.
+pub fn status_of_message(mut problem: proto::Problem) -> tonic::Status {
+    let row = Code::parse(&problem.code).unwrap_or(Code::Internal).row();
+    if problem.encoded_len() > TRAILER_BYTES_MAX {
+        (problem.call_json, problem.run_json) = (String::new(), String::new());
+    }
+    while problem.encoded_len() > TRAILER_BYTES_MAX && problem.errors.pop().is_some() {}
     let mut metadata = MetadataMap::new();
     metadata.insert("tertium-code", MetadataValue::from_static(row.text));
     metadata.insert("tertium-outcome", MetadataValue::from_static(row.outcome.as_str()));
-    let message = self::problem(problem).encode_to_vec();
-    metadata.insert_bin("tertium-problem-bin", MetadataValue::from_bytes(&message));
-    tonic::Status::with_metadata(tonic::Code::from(i32::from(row.grpc)), problem.detail.clone(), metadata)
+    metadata.insert_bin("tertium-problem-bin", MetadataValue::from_bytes(&problem.encode_to_vec()));
+    tonic::Status::with_metadata(tonic::Code::from(i32::from(row.grpc)), problem.detail, metadata)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The protobuf messages and the gRPC service, generated from `proto/tertium/v1/tertium.proto` and checked in, so that
+//! The protobuf messages and the gRPC services, generated from the files in `proto/tertium/v1` and checked in, so that
 //! a normal build needs neither protoc nor a build script. `xtask/proto` writes them.
 
 #![expect(missing_docs, reason = "generated: the .proto has the words, and prost copies those that stand above a name")]
@@ -7,14 +7,18 @@
 include!("proto/tertium.v1.rs");
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use xxhash_rust::xxh3::xxh3_64;
+
+    /// In the order of their names.
+    pub(crate) const SOURCES: [&str; 2] =
+        [include_str!("../proto/tertium/v1/leases.proto"), include_str!("../proto/tertium/v1/tertium.proto")];
 
     /// If this fails: `cargo run --manifest-path xtask/proto/Cargo.toml`.
     #[test]
-    fn generated_from_this_proto() {
-        let digest = xxh3_64(include_bytes!("../proto/tertium/v1/tertium.proto"));
+    fn generated_from_these_files() {
+        let digest = xxh3_64(SOURCES.concat().as_bytes());
         let first_line = include_str!("proto/tertium.v1.rs").lines().next().unwrap();
-        assert_eq!(first_line, format!("// Of tertium.proto with digest {digest:016x}."));
+        assert_eq!(first_line, format!("// Of proto/tertium/v1 with digest {digest:016x}."));
     }
 }

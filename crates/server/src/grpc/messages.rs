@@ -106,7 +106,7 @@ impl Messages {
     /// Of a stream the beginning was counted; other calls end here.
     fn refuse(&self, problem: &Problem) -> Status {
         if self.call.route != RouteName::TransferStream {
-            self.call.count(problem.code.status(), Some(problem.outcome()), Some(problem));
+            self.call.count(problem.code.status(), Some(problem.outcome()), Some(problem.code));
         }
         wire::grpc::status(problem)
     }

@@ -8,32 +8,37 @@ use http::HeaderMap;
 use machine::Record;
 use tonic::{Request, Response, Status, Streaming};
 use wire::cursor::{Cursor, List};
+use wire::grpc::Method;
 use wire::proto::tertium_server::Tertium;
 use wire::query::{AccountsQuery, HistoryQuery};
 use wire::{Code, Problem, grpc, proto};
-use words::Outcome;
+use words::{Outcome, TransferId};
 
 use super::{Told, stream};
 use crate::call::Call;
 use crate::respond::{internal, item_keys, item_of, problem_of};
-use crate::routes::{Fresh, problem_of_read, view_of};
+use crate::routes::{Fresh, no_transfer, problem_of_read, view_of};
 
 /// The service. Who calls is in each request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Methods;
 
 /// A request taken apart: who asks, with which headers, for what.
-struct Asked<T> {
-    call: Call,
-    head: HeaderMap,
-    message: T,
+pub(super) struct Asked<T> {
+    pub(super) call: Call,
+    pub(super) head: HeaderMap,
+    pub(super) message: T,
+    /// Which method it is of.
+    pub(super) method: &'static Method,
 }
 
 impl<T> Asked<T> {
-    fn of(request: Request<T>) -> Result<Self, Status> {
+    pub(super) fn of(request: Request<T>) -> Result<Self, Status> {
         let (metadata, extensions, message) = request.into_parts();
-        let call = extensions.get::<Call>().cloned().ok_or_else(|| Status::internal("a call that never began"))?;
-        Ok(Self { call, head: metadata.into_headers(), message })
+        let never_began = || Status::internal("a call that never began");
+        let call = extensions.get::<Call>().cloned().ok_or_else(never_began)?;
+        let method = extensions.get::<&'static Method>().copied().ok_or_else(never_began)?;
+        Ok(Self { call, head: metadata.into_headers(), message, method })
     }
 }
 
@@ -43,7 +48,7 @@ impl Tertium for Methods {
         &self,
         request: Request<proto::OpenAccountRequest>,
     ) -> Result<Response<proto::Account>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let command = grpc::open_account(&message, &call.principal);
         let told = write(&call, &head, &message.idempotency_key, command, |_, record| {
             grpc::opened_of(record, &message.idempotency_key)
@@ -56,31 +61,31 @@ impl Tertium for Methods {
         &self,
         request: Request<proto::TransferRequest>,
     ) -> Result<Response<proto::TransferView>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let command = grpc::transfer(&message, &call.principal);
         move_money(&call, &head, &message.idempotency_key, command).await
     }
 
     async fn capture(&self, request: Request<proto::CaptureRequest>) -> Result<Response<proto::TransferView>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let command = grpc::capture(&message, &call.principal);
         move_money(&call, &head, &message.idempotency_key, command).await
     }
 
     async fn void(&self, request: Request<proto::VoidRequest>) -> Result<Response<proto::TransferView>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let command = grpc::void(&message, &call.principal);
         move_money(&call, &head, &message.idempotency_key, command).await
     }
 
     async fn reverse(&self, request: Request<proto::ReverseRequest>) -> Result<Response<proto::TransferView>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let command = grpc::reverse(&message, &call.principal);
         move_money(&call, &head, &message.idempotency_key, command).await
     }
 
     async fn batch(&self, request: Request<proto::BatchRequest>) -> Result<Response<proto::BatchResponse>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let command = grpc::batch(&message, &call.principal);
         let again = command.clone().unwrap_or_default();
         let told = write(&call, &head, &message.idempotency_key, command, |decided, record| {
@@ -97,7 +102,7 @@ impl Tertium for Methods {
         &self,
         request: Request<proto::GetAccountRequest>,
     ) -> Result<Response<proto::Account>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let id = message.id;
         let told = read(&call, &head, true, &id, Query::Account { id: id.clone() }, |found| match found {
             Found::Account(account) => Ok(grpc::account(&view_of(&account))),
@@ -107,11 +112,20 @@ impl Tertium for Methods {
         call.tell(told)
     }
 
+    async fn get_transfer(
+        &self,
+        request: Request<proto::GetTransferRequest>,
+    ) -> Result<Response<proto::TransferView>, Status> {
+        let Asked { call, head, message, .. } = Asked::of(request)?;
+        let told = get_transfer(&call, &head, &message.id).await;
+        call.tell(told)
+    }
+
     async fn list_accounts(
         &self,
         request: Request<proto::ListAccountsRequest>,
     ) -> Result<Response<proto::ListAccountsResponse>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let told = list_accounts(&call, &head, message).await;
         call.tell(told)
     }
@@ -120,7 +134,7 @@ impl Tertium for Methods {
         &self,
         request: Request<proto::ListTransfersRequest>,
     ) -> Result<Response<proto::ListTransfersResponse>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let told = list_transfers(&call, &head, message).await;
         call.tell(told)
     }
@@ -129,13 +143,13 @@ impl Tertium for Methods {
         &self,
         request: Request<proto::GetOperationRequest>,
     ) -> Result<Response<proto::Operation>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let told = get_operation(&call, &head, &message).await;
         call.tell(told)
     }
 
     async fn settle(&self, request: Request<proto::SettleRequest>) -> Result<Response<proto::Operation>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         let told = settle(&call, &head, &message.key).await;
         call.tell(told)
     }
@@ -146,7 +160,7 @@ impl Tertium for Methods {
         &self,
         request: Request<Streaming<proto::FramesIn>>,
     ) -> Result<Response<Self::TransferStreamStream>, Status> {
-        let Asked { call, head, message } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of(request)?;
         match call.grpc_stream_patience_us(&head) {
             Ok(patience_us) => call.tell(Ok(Told::page(stream::answers(call.clone(), message, patience_us)))),
             Err(problem) => call.tell(Err(problem)),
@@ -184,7 +198,7 @@ async fn write<T>(
     command: Result<Vec<u8>, Problem>,
     render: impl FnOnce(&Decided, &Record<'_>) -> Result<T, Problem>,
 ) -> Result<Told<T>, Problem> {
-    let deadline_us = call.grpc_deadline_us(head)?;
+    let deadline_us = call.deadline_us(head)?;
     call.check_in_time(deadline_us, key)?;
     let decided = match call.app.write(command?, deadline_us).await {
         Reply::Decided(decided) => decided,
@@ -215,10 +229,22 @@ async fn read<T>(
     query: Query,
     render: impl FnOnce(Found) -> Result<T, Problem>,
 ) -> Result<Told<T>, Problem> {
-    let fresh = Fresh::of_call(call, head, call.grpc_deadline_us(head)?, of_account)?;
+    let fresh = Fresh::of_call(call, head, call.deadline_us(head)?, of_account)?;
     let ReadReply { position, staleness_ms, found } = call.app.read(fresh.level, fresh.deadline_us, query).await?;
     let message = found.map_err(|error| problem_of_read(call, error, about)).and_then(render);
     Ok(Told { position: Some(position), seen: Some(position), staleness_ms: Some(staleness_ms), ..Told::of(message) })
+}
+
+async fn get_transfer(call: &Call, head: &HeaderMap, id: &str) -> Result<Told<proto::TransferView>, Problem> {
+    let query = Query::Transfer { id: TransferId::parse(id).map_err(|_| no_transfer(id))? };
+    read(call, head, false, id, query, |found| {
+        let Found::Transfer(answer) = found else { return Err(internal("another kind of thing was found")) };
+        let Some(cell::Part::Record { bytes, .. }) = answer.first() else {
+            return Err(internal("a transfer without a record"));
+        };
+        grpc::moved_of(&Record::decode(bytes).map_err(internal)?, "").map(|moved| grpc::transfer_view(&moved))
+    })
+    .await
 }
 
 async fn list_accounts(
@@ -270,7 +296,7 @@ async fn get_operation(
     message: &proto::GetOperationRequest,
 ) -> Result<Told<proto::Operation>, Problem> {
     let key = grpc::key_of(&message.key)?;
-    let deadline_us = call.grpc_deadline_us(head)?;
+    let deadline_us = call.deadline_us(head)?;
     let wait_until_us = (message.wait_ms > 0)
         .then(|| call.app.cell.now_us().saturating_add(message.wait_ms.saturating_mul(1_000)).min(deadline_us));
     let (principal, key) = (call.principal.to_string(), key.as_str().to_owned());
@@ -287,12 +313,7 @@ async fn settle(call: &Call, head: &HeaderMap, key: &str) -> Result<Told<proto::
     let query = Query::Operation { principal: call.principal.to_string(), key: key.to_owned(), wait_until_us: None };
     let found = read(call, head, false, key, query, |found| operation_of(call, key, found)).await?;
     let outcome = found.message.as_ref().ok().map(|operation| operation.outcome);
-    let outcome = outcome.and_then(|outcome| match proto::Outcome::try_from(outcome).ok()? {
-        proto::Outcome::Committed => Some(Outcome::Committed),
-        proto::Outcome::Refused => Some(Outcome::Refused),
-        proto::Outcome::Uncertain => Some(Outcome::Uncertain),
-        proto::Outcome::Unspecified => None,
-    });
+    let outcome = outcome.and_then(|outcome| grpc::outcome_of(proto::Outcome::try_from(outcome).ok()?));
     Ok(Told { outcome, position: settled.position, joined: settled.joined, staleness_ms: None, ..found })
 }
 

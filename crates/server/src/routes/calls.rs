@@ -2,7 +2,6 @@
 
 use cell::{Found, Query, UncertainCall};
 use http::request::Parts;
-use hyper::body::Incoming;
 use machine::{Body, Record};
 use outbox::{Probe, check_url, secrets_in};
 use wire::call::{write_uncertain, write_uncertain_page};
@@ -13,14 +12,14 @@ use wire::{Code, Problem};
 use super::judge::Judge;
 use super::reads::{Fresh, answer};
 use super::writes::{Judged, decide_judged};
-use crate::call::Call;
+use crate::call::{Call, Payload};
 use crate::respond::{Answered, internal};
 
 /// `POST /v1/calls`.
 ///
 /// # Errors
 /// The problem to answer instead.
-pub(super) async fn make(call: &Call, head: &Parts, body: &mut Option<Incoming>) -> Result<Answered, Problem> {
+pub(super) async fn make(call: &Call, head: &Parts, body: &mut Payload) -> Result<Answered, Problem> {
     decide_judged(call, head, body, |body, principal, key| {
         let mut judge = Judge::new(call);
         let command = parse_call(body, principal, key, |parent, asked| check(&mut judge, parent, asked))?;

@@ -2,7 +2,6 @@
 
 use cell::{Found, LeaseFound, LeaseQuery, Query};
 use http::request::Parts;
-use hyper::body::Incoming;
 use wire::Problem;
 use wire::lease::{write_lease, write_leases};
 use wire::path::id_of_segment;
@@ -11,7 +10,7 @@ use wire::request;
 
 use super::reads::{Fresh, answer};
 use super::writes::{decide, json_only};
-use crate::call::Call;
+use crate::call::{Call, Payload};
 use crate::respond::{Answered, internal};
 use crate::route::LeaseRoute;
 
@@ -26,9 +25,9 @@ pub(super) async fn write(
     call: &mut Call,
     route: LeaseRoute<'_>,
     head: &Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
 ) -> Result<Answered, Problem> {
-    json_only(head, body.as_ref())?;
+    json_only(head, body)?;
     let (segment, parse): (_, Parse) = match route {
         LeaseRoute::Acquire(segment) => (segment, request::parse_acquire),
         LeaseRoute::Renew(segment) => (segment, request::parse_renew),

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use cell::{Found, Level, Query, Reply};
 use http::request::Parts;
-use hyper::body::Incoming;
 use machine::Record;
 use wire::path::key_of_segment;
 use wire::query::OperationQuery;
@@ -13,19 +12,14 @@ use wire::{Code, Problem};
 
 use super::reads::{Fresh, problem_of_read};
 use super::writes::{collect, require_decided};
-use crate::call::Call;
+use crate::call::{Call, Payload};
 use crate::respond::{Answered, answer_of, internal};
 
 /// `POST /v1/operations/{key}/settle`.
 ///
 /// # Errors
 /// The problem to answer instead: the deadline passed, or the cell takes no work.
-pub(super) async fn settle(
-    call: &Call,
-    segment: &str,
-    head: &Parts,
-    body: &mut Option<Incoming>,
-) -> Result<Answered, Problem> {
+pub(super) async fn settle(call: &Call, segment: &str, head: &Parts, body: &mut Payload) -> Result<Answered, Problem> {
     let key = key_of_segment(segment)?;
     let key = key.as_str();
     let deadline_us = call.deadline_us(&head.headers)?;

@@ -203,7 +203,8 @@ pub(crate) fn problem_of_read(call: &Call, error: ReadError, about: &str) -> Pro
     }
 }
 
-fn no_transfer(id: &str) -> Problem {
+/// There is no transfer of that id.
+pub(crate) fn no_transfer(id: &str) -> Problem {
     Problem::new(Code::TransferNotFound, format!("There is no transfer {id}."))
 }
 

@@ -6,7 +6,6 @@ use cell::{Found, Query, ReadError, ReadReply, RunFound, SagaFound, SagaQuery, S
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use hyper::body::Incoming;
 use machine::{Body, Plan, Record, SagaRecord};
 use outbox::check_url;
 use saga::{Definition, DefinitionError, Fault};
@@ -21,7 +20,7 @@ use words::TransferId;
 use super::judge::Judge;
 use super::reads::{Fresh, answer, problem_of_read};
 use super::writes::{Judged, decide, decide_judged, json_only};
-use crate::call::{Call, bytes_of};
+use crate::call::{Call, Payload, bytes_of};
 use crate::respond::{Answered, internal};
 use crate::route::SagaRoute;
 
@@ -36,21 +35,21 @@ pub(super) async fn write(
     call: &mut Call,
     route: SagaRoute<'_>,
     head: &Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
 ) -> Result<Answered, Problem> {
     match route {
         SagaRoute::Define(segment) => define(call, &id_of_segment("name", segment)?, head, body).await,
         SagaRoute::Start(segment) => start(call, &id_of_segment("name", segment)?, head, body).await,
         SagaRoute::Control(segment, verb) => control(call, run_of_segment(segment)?, verb, head, body).await,
         SagaRoute::ControlMany(verb) => {
-            json_only(head, body.as_ref())?;
+            json_only(head, body)?;
             decide(call, head, body, |body, who, key| request::parse_control_many(verb, body, who, key)).await
         }
         _ => Err(internal("a route that is no write")),
     }
 }
 
-async fn define(call: &Call, name: &str, head: &Parts, body: &mut Option<Incoming>) -> Result<Answered, Problem> {
+async fn define(call: &Call, name: &str, head: &Parts, body: &mut Payload) -> Result<Answered, Problem> {
     let media = definition_media(bytes_of(&head.headers, &CONTENT_TYPE))?;
     decide_judged(call, head, body, |body, who, key| {
         let read = || read_definition(name, media, body);
@@ -117,8 +116,8 @@ fn problem_of_document(what: &str, error: &DefinitionError) -> Problem {
     }
 }
 
-async fn start(call: &Call, name: &str, head: &Parts, body: &mut Option<Incoming>) -> Result<Answered, Problem> {
-    json_only(head, body.as_ref())?;
+async fn start(call: &Call, name: &str, head: &Parts, body: &mut Payload) -> Result<Answered, Problem> {
+    json_only(head, body)?;
     let definition = newest(call, name, call.deadline_us(&head.headers)?).await?;
     decide_judged(call, head, body, |body, who, key| {
         let mut if_new = None;
@@ -154,9 +153,9 @@ async fn control(
     id: TransferId,
     verb: ControlVerb,
     head: &Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
 ) -> Result<Answered, Problem> {
-    json_only(head, body.as_ref())?;
+    json_only(head, body)?;
     let no_run = || Problem::new(Code::RunNotFound, format!("There is no run {id}."));
     let tag = TransferId::cell_tag(call.app.cell.cell());
     let run = id.ordinal(tag).ok_or_else(no_run)?;

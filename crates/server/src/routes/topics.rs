@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::StreamBody;
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use machine::{Envelope, Record, Settings, TopicPage};
 use outbox::check_url;
 use wire::path::id_of_segment;
@@ -22,7 +22,7 @@ use wire::{Code, Problem, sse};
 use super::judge::Judge;
 use super::reads::{Fresh, answer, problem_of_read, read_answer};
 use super::writes::{Judged, decide, decide_judged, json_only};
-use crate::call::{Call, bytes_of};
+use crate::call::{Call, Payload, bytes_of};
 use crate::respond::{Answered, internal};
 use crate::route::TopicRoute;
 
@@ -43,7 +43,7 @@ pub(super) async fn write(
     call: &mut Call,
     route: TopicRoute<'_>,
     head: &Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
 ) -> Result<Answered, Problem> {
     let name = |segment| id_of_segment("name", segment);
     match route {
@@ -53,12 +53,12 @@ pub(super) async fn write(
         }
         TopicRoute::Keep(topic) => {
             let topic = id_of_segment("topic", topic)?;
-            json_only(head, body.as_ref())?;
+            json_only(head, body)?;
             decide(call, head, body, |body, who, key| request::parse_topic(&topic, body, who, key)).await
         }
         TopicRoute::Subscribe(segment) => {
             let name = name(segment)?;
-            json_only(head, body.as_ref())?;
+            json_only(head, body)?;
             decide_judged(call, head, body, |body, who, key| {
                 let mut judge = Judge::new(call);
                 let check = |settings: &Settings<'_>| check_subscription(&mut judge, settings);
@@ -69,17 +69,17 @@ pub(super) async fn write(
         }
         TopicRoute::Unsubscribe(segment) => {
             let name = name(segment)?;
-            json_only(head, body.as_ref())?;
+            json_only(head, body)?;
             decide(call, head, body, |body, who, key| request::parse_unsubscribe(&name, body, who, key)).await
         }
         TopicRoute::Acknowledge(segment) => {
             let name = name(segment)?;
-            json_only(head, body.as_ref())?;
+            json_only(head, body)?;
             decide(call, head, body, |body, who, key| request::parse_acknowledgement(&name, body, who, key)).await
         }
         TopicRoute::Replay(segment) | TopicRoute::Drop(segment) => {
             let (name, replay) = (name(segment)?, matches!(route, TopicRoute::Replay(_)));
-            json_only(head, body.as_ref())?;
+            json_only(head, body)?;
             decide(call, head, body, |body, who, key| request::parse_letters(&name, replay, body, who, key)).await
         }
         _ => Err(internal("a route that is no write")),

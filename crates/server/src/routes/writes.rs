@@ -5,7 +5,6 @@ use edge::{BodyError, Collected};
 use http::HeaderMap;
 use http::HeaderName;
 use http::request::Parts;
-use hyper::body::Incoming;
 use wire::headers::{self, Media};
 use wire::path::id_of_segment;
 use wire::{Code, Problem, request};
@@ -13,7 +12,7 @@ use words::Key;
 
 use super::reads::problem_of_read;
 use super::{calls, leases, operations, sagas, stream, topics};
-use crate::call::{Call, IDEMPOTENCY_KEY, media_of};
+use crate::call::{Call, IDEMPOTENCY_KEY, Payload, media_of};
 use crate::respond::{Answered, of_reply};
 use crate::route::{Route, RouteName};
 
@@ -30,7 +29,7 @@ pub(crate) async fn write(
     call: &mut Call,
     route: Route<'_>,
     head: &Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
 ) -> Result<Answered, Problem> {
     wire::query::no_query(head.uri.query().unwrap_or(""))?;
     if let Route::Settle(key) = route {
@@ -45,14 +44,16 @@ pub(crate) async fn write(
     if let Route::Lease(route) = route {
         return leases::write(call, route, head, body).await;
     }
-    let media = media_of(&head.headers, body.as_ref())?;
+    let media = media_of(&head.headers, body)?;
     if media == Media::Ndjson {
         if route != Route::Transfer {
             let what = "is application/json here; a stream of transfers goes to /v1/transfers";
             return Err(Problem::field(Code::UnsupportedMediaType, "Content-Type", what));
         }
         call.route = RouteName::TransferStream;
-        let Some(body) = body.take() else { return Err(crate::respond::internal("a body that is gone")) };
+        let Payload::Incoming(body) = std::mem::take(body) else {
+            return Err(crate::respond::internal("a body that is gone"));
+        };
         return stream::answer(call, head, body);
     }
     if route == Route::Call {
@@ -72,7 +73,7 @@ pub(super) struct Judged {
 pub(super) async fn decide(
     call: &Call,
     head: &Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
     make: impl FnOnce(&[u8], &str, &str) -> Result<Vec<u8>, Problem>,
 ) -> Result<Answered, Problem> {
     decide_judged(call, head, body, |body, principal, key| {
@@ -85,7 +86,7 @@ pub(super) async fn decide(
 pub(super) async fn decide_judged(
     call: &Call,
     head: &Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
     make: impl FnOnce(&[u8], &str, &str) -> Result<Judged, Problem>,
 ) -> Result<Answered, Problem> {
     let key = key_of(&head.headers)?;
@@ -127,7 +128,7 @@ pub(super) async fn is_known(call: &Call, key: &str, deadline_us: u64) -> Result
 }
 
 /// Refuses a body that is not JSON by its content type.
-pub(super) fn json_only(head: &Parts, body: Option<&Incoming>) -> Result<(), Problem> {
+pub(super) fn json_only(head: &Parts, body: &Payload) -> Result<(), Problem> {
     match media_of(&head.headers, body)? {
         Media::Json => Ok(()),
         Media::Ndjson => Err(Problem::field(Code::UnsupportedMediaType, "Content-Type", "is application/json here")),
@@ -142,14 +143,20 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<Key, Problem> {
 /// The whole body, within the limits and the deadline.
 pub(super) async fn collect(
     call: &Call,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
     deadline_us: u64,
     key: &str,
 ) -> Result<Option<Collected>, Problem> {
     let limits = &call.app.limits;
-    let Some(body) = body else { return Ok(None) };
-    let until = call.app.instant_of(deadline_us);
-    let collected = edge::collect(body, limits.body_bytes_max, &call.app.bodies, limits.body_idle_timeout, until).await;
+    let (bytes_max, room) = (limits.body_bytes_max, &call.app.bodies);
+    let collected = match body {
+        Payload::Gone => return Ok(None),
+        Payload::Whole(bytes) => edge::Collected::whole(std::mem::take(bytes), bytes_max, room),
+        Payload::Incoming(body) => {
+            let until = call.app.instant_of(deadline_us);
+            edge::collect(body, bytes_max, room, limits.body_idle_timeout, until).await
+        }
+    };
     collected.map(Some).map_err(|error| problem_of_body(&error, key))
 }
 

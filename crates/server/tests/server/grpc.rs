@@ -8,16 +8,20 @@ use tonic::transport::Channel;
 use wire::frames::{FrameEncoder, decode_answers};
 use wire::proto::tertium_client::TertiumClient;
 use wire::proto::{
-    BatchRequest, FramesIn, GetAccountRequest, GetOperationRequest, ListAccountsRequest, ListTransfersRequest,
-    OpenAccountRequest, SettleRequest, TransferFrame, TransferRequest, item_answer::Answer,
+    BatchRequest, FramesIn, GetAccountRequest, GetOperationRequest, GetTransferRequest, ListAccountsRequest,
+    ListTransfersRequest, OpenAccountRequest, Problem, SettleRequest, TransferFrame, TransferRequest,
+    item_answer::Answer,
 };
 use words::Outcome;
 
 use crate::kit::{Server, transfer};
 
-async fn connect(server: std::net::SocketAddr) -> TertiumClient<Channel> {
-    let channel = Channel::from_shared(format!("http://{server}")).unwrap().connect().await.unwrap();
-    TertiumClient::new(channel).max_decoding_message_size(64 << 20)
+pub(crate) async fn connect(server: std::net::SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{server}")).unwrap().connect().await.unwrap()
+}
+
+async fn ledger(server: std::net::SocketAddr) -> TertiumClient<Channel> {
+    TertiumClient::new(connect(server).await).max_decoding_message_size(64 << 20)
 }
 
 fn order(key: &str, from: &str, to: &str, amount: &str) -> TransferRequest {
@@ -30,11 +34,53 @@ fn order(key: &str, from: &str, to: &str, amount: &str) -> TransferRequest {
     }
 }
 
-fn code(status: &Status) -> &str {
+pub(crate) fn code(status: &Status) -> &str {
     status.metadata().get("tertium-code").unwrap().to_str().unwrap()
 }
 
-fn text<'a, T>(response: &'a tonic::Response<T>, name: &str) -> Option<&'a str> {
+/// The problem in a status's trailers.
+pub(crate) fn problem(status: &Status) -> Problem {
+    let bytes = status.metadata().get_bin("tertium-problem-bin").unwrap().to_bytes().unwrap();
+    prost::Message::decode(bytes).unwrap()
+}
+
+/// A request with that `grpc-timeout`.
+pub(crate) fn within<T>(timeout: &'static str, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+    request
+}
+
+/// Asks with that `grpc-timeout`, and gives the code and the status: the client here has no clock of its own, which would be
+/// ahead of the server's word.
+pub(crate) async fn asked_late(
+    server: std::net::SocketAddr,
+    method: &str,
+    timeout: &str,
+    message: impl prost::Message,
+) -> (String, String) {
+    use http_body_util::Full;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let socket = tokio::net::TcpStream::connect(server).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let message = message.encode_to_vec();
+    let mut body = vec![0];
+    body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    body.extend(message);
+    let request = http::Request::post(format!("http://{server}/tertium.v1.{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", timeout)
+        .body(Full::new(bytes::Bytes::from(body)))
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    let told = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap().to_owned();
+    (told("tertium-code"), told("grpc-status"))
+}
+
+pub(crate) fn text<'a, T>(response: &'a tonic::Response<T>, name: &str) -> Option<&'a str> {
     response.metadata().get(name).map(|value| value.to_str().unwrap())
 }
 
@@ -43,7 +89,7 @@ fn unary_calls_are_the_operations_of_http() {
     let server = Server::start();
     let address = server.address();
     let posted = server.runtime().block_on(async {
-        let mut client = connect(address).await;
+        let mut client = ledger(address).await;
         for (id, no_floor) in [("world", true), ("a", false)] {
             let request = OpenAccountRequest {
                 idempotency_key: format!("open-{id}"),
@@ -61,6 +107,10 @@ fn unary_calls_are_the_operations_of_http() {
         assert_eq!(text(&again, "idempotency-replayed"), Some("true"));
         assert_eq!(first.get_ref(), again.get_ref());
         assert_eq!(text(&first, "tertium-position"), text(&again, "tertium-position"));
+        let read = client.get_transfer(GetTransferRequest { id: first.get_ref().id.clone() }).await.unwrap();
+        assert_eq!((read.get_ref(), text(&read, "tertium-staleness-ms")), (first.get_ref(), Some("0")));
+        let none = client.get_transfer(GetTransferRequest { id: "x".to_owned() }).await.unwrap_err();
+        assert_eq!(code(&none), "transfer-not-found");
         let account = client.get_account(GetAccountRequest { id: "a".to_owned() }).await.unwrap();
         assert_eq!((account.get_ref().balance.as_str(), text(&account, "tertium-staleness-ms")), ("5", Some("0")));
         let items = vec![order("1", "world", "a", "1"), order("2", "a", "world", "100")];
@@ -92,7 +142,7 @@ fn refusals_carry_their_code() {
     let address = server.address();
     let before = server.position();
     server.runtime().block_on(async {
-        let mut client = connect(address).await;
+        let mut client = ledger(address).await;
         let refused = [
             (order("", "world", "a", "1"), "idempotency-key-missing", tonic::Code::InvalidArgument),
             (order("k k", "world", "a", "1"), "idempotency-key-invalid", tonic::Code::InvalidArgument),
@@ -107,7 +157,7 @@ fn refusals_carry_their_code() {
     });
     assert_eq!(server.position(), before, "nothing was appended");
     server.runtime().block_on(async {
-        let mut client = connect(address).await;
+        let mut client = ledger(address).await;
         let status = client.transfer(order("poor", "a", "world", "1")).await.unwrap_err();
         assert_eq!(code(&status), "insufficient-funds");
         let told =
@@ -134,7 +184,7 @@ fn many_frames_in_flight_each_answered_once() {
     server.open(&["a", "b"]);
     let address = server.address();
     server.runtime().block_on(async {
-        let mut client = connect(address).await;
+        let mut client = ledger(address).await;
         for replayed in [false, true] {
             let (sender, receiver) = tokio::sync::mpsc::channel(4);
             let mut answers = client.transfer_stream(ReceiverStream::new(receiver)).await.unwrap().into_inner();
@@ -184,7 +234,7 @@ fn a_broken_frame_is_refused_for_itself() {
     server.open(&["a"]);
     let address = server.address();
     server.runtime().block_on(async {
-        let mut client = connect(address).await;
+        let mut client = ledger(address).await;
         let mut truncated = frame_of(1, 5);
         truncated.packed = truncated.packed.slice(..truncated.packed.len() - 1);
         let empty = TransferFrame { correlation: 2, packed: bytes::Bytes::new() };

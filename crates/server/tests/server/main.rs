@@ -5,6 +5,7 @@ mod calls;
 mod contract;
 mod edges;
 mod grpc;
+mod grpc_leases;
 mod guard;
 mod kit;
 mod leases;

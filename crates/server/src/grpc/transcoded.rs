@@ -1,0 +1,114 @@
+//! Methods that are HTTP's operations in another form: the message becomes the request that HTTP would have brought, goes
+//! through the same routes, and the answer's JSON becomes a message.
+
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use http_body_util::BodyExt as _;
+use tonic::{Request, Response, Status};
+use wire::grpc::{Form, Method, Question, form};
+use wire::proto::leases_server::Leases;
+use wire::{Code, Problem, grpc, headers, proto};
+
+use super::Told;
+use super::methods::{Asked, Methods};
+use crate::call::{Call, IDEMPOTENCY_KEY, Payload};
+use crate::respond::{Answered, internal};
+use crate::route::Route;
+use crate::routes;
+
+/// The methods of a service, each answered by its route.
+macro_rules! methods {
+    ($service:ident: $($name:ident($question:ident) -> $answer:ident,)*) => {
+        #[tonic::async_trait]
+        impl $service for Methods {
+            $(async fn $name(
+                &self,
+                request: Request<proto::$question>,
+            ) -> Result<Response<proto::$answer>, Status> {
+                answer(request).await
+            })*
+        }
+    };
+}
+
+methods! { Leases:
+    acquire_lease(AcquireLeaseRequest) -> AcquireLeaseResponse,
+    renew_lease(RenewLeaseRequest) -> LeaseRenewed,
+    release_lease(ReleaseLeaseRequest) -> LeaseReleased,
+    get_lease(GetLeaseRequest) -> Lease,
+    list_leases(ListLeasesRequest) -> LeasePage,
+}
+
+async fn answer<Q: Question>(request: Request<Q>) -> Result<Response<Q::Answer>, Status> {
+    let Asked { mut call, head, message, method } = Asked::of(request)?;
+    let answered = ask(&mut call, method, head, &message).await;
+    drop(message);
+    call.tell_answered(answered.unwrap_or_else(|problem| Answered::problem(&problem))).await
+}
+
+/// Asks the route that the method is.
+async fn ask<Q: Question>(
+    call: &mut Call,
+    method: &Method,
+    metadata: HeaderMap,
+    message: &Q,
+) -> Result<Answered, Problem> {
+    let form = form(method, message)?;
+    let (head, mut body) = parts_of(method, metadata, form)?;
+    match Route::of(&head.method, head.uri.path()) {
+        // An id may be a word that leads elsewhere.
+        Ok(route) if route.name() == call.route && route.is_write() => {
+            routes::write(call, route, &head, &mut body).await
+        }
+        Ok(route) if route.name() == call.route => routes::read(call, route, &head).await,
+        _ => Err(Problem::of(Code::NotFound)),
+    }
+}
+
+/// The head and the body that HTTP would have brought. What a header would change there, metadata does not change here.
+fn parts_of(method: &Method, mut metadata: HeaderMap, form: Form) -> Result<(Parts, Payload), Problem> {
+    let Form { target, key, content_type, body } = form;
+    metadata.remove(ACCEPT);
+    metadata.remove(IDEMPOTENCY_KEY);
+    metadata.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(key) = key {
+        let quoted = HeaderValue::from_str(&headers::quote_key(key.as_str())).map_err(internal)?;
+        metadata.insert(IDEMPOTENCY_KEY, quoted);
+    }
+    let too_long = |_| Problem::new(Code::InvalidRequest, "What names it is too long.");
+    let request = http::Request::builder().method(method.verb).uri(target).body(()).map_err(too_long)?;
+    let (mut head, ()) = request.into_parts();
+    head.headers = metadata;
+    Ok((head, Payload::Whole(body.into())))
+}
+
+impl Call {
+    /// What a route answered, as a message or a status with its metadata.
+    async fn tell_answered<T: grpc::Told>(&self, answered: Answered) -> Result<Response<T>, Status> {
+        let Answered { status, body, outcome, position, seen, extra, .. } = answered;
+        let told = Told {
+            outcome: outcome.filter(|_| !self.route.is_read()),
+            position,
+            seen,
+            replayed: extra.replayed,
+            joined: extra.joined,
+            staleness_ms: extra.staleness_ms,
+            ..Told::of(Ok(()))
+        };
+        self.count(status, told.outcome, extra.code);
+        let json = body.collect().await.map_err(|error| self.refuse(broken(error), &told))?.to_bytes();
+        if status >= 400 {
+            let refused = grpc::problem_of_json(&json).map_or_else(broken, grpc::status_of_message);
+            return Err(self.refuse(refused, &told));
+        }
+        let mut response = Response::new(T::of(status, &json).map_err(|error| self.refuse(broken(error), &told))?);
+        self.put_metadata(response.metadata_mut(), &told);
+        Ok(response)
+    }
+}
+
+/// An answer that cannot be told.
+fn broken(why: impl std::fmt::Display) -> Status {
+    grpc::status(&internal(why))
+}
