@@ -105,7 +105,7 @@ impl<A: Archive> Turn<'_, A> {
             Op::Batch { mode, ref items } => batch::decide(self, by, mode, items)?,
             Op::Call(ref order) => {
                 return Ok(Verdict::Pending {
-                    ordinal: call::accept::accept(self, by, order, None, call::Undoes::Nothing),
+                    ordinal: call::accept::accept(self, by, order, None, call::Undoes::Nothing, 1),
                 });
             }
             Op::Resolve(ref resolved) => call::resolve::decide(self, by, resolved)?,

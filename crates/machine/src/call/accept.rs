@@ -10,13 +10,15 @@ use crate::turn::Turn;
 use super::open::{OpenCall, Owner, State};
 use super::order::{CallOrder, Undoes};
 
-/// Accepts a call, and has it tried at once. Gives the number it is known by from now on.
+/// Accepts a call, and has it tried at once. Gives the number it is known by from now on. `attempt` is 1, unless the same was
+/// called for before under the same key: whatever is asked again is no first attempt to the retry budget.
 pub(crate) fn accept<A: Archive>(
     turn: &mut Turn<'_, A>,
     by: &By<'_>,
     order: &CallOrder<'_>,
     owner: Option<Owner>,
     undoes: Undoes,
+    attempt: u32,
 ) -> u64 {
     let marks = Marks { operation: Some(by.name), ..Marks::default() };
     let call = turn.write(by, Body::CallAccepted(CallAccepted { order: *order, owner, undoes }), marks);
@@ -24,7 +26,7 @@ pub(crate) fn accept<A: Archive>(
     let open = OpenCall {
         state: State::Trying { until: deadline },
         phase: Phase::Call,
-        attempt: 1,
+        attempt,
         tries: 0,
         deadline,
         persistent: order.persistent,
@@ -37,6 +39,6 @@ pub(crate) fn accept<A: Archive>(
         owner,
     };
     turn.machine.calls.set(call, open);
-    turn.scratch.effects.push(Effect::Try { call, attempt: 1, phase: Phase::Call, until: deadline });
+    turn.scratch.effects.push(Effect::Try { call, attempt, phase: Phase::Call, until: deadline });
     call
 }

@@ -136,7 +136,19 @@ fn call<'a, A: Archive>(
     if order.doubt == Doubt::Compensate {
         order.doubt = Doubt::Escalate;
     }
-    Ok(accept::accept(turn, by, &order, Some(owner), undoes))
+    let attempt = attempted(turn, by)?.saturating_add(1);
+    Ok(accept::accept(turn, by, &order, Some(owner), undoes, attempt))
+}
+
+/// How often the receiver was asked under this key before: by a call that ended without doing what the step wants done.
+fn attempted<A: Archive>(turn: &Turn<'_, A>, by: &By<'_>) -> Result<u32, ApplyError> {
+    // Also what was decided before the retention began: to call again is no first attempt, however late it is.
+    let Some((newest, _)) = turn.machine.books.find(turn.archive, by.name, by.principal, by.key)? else { return Ok(0) };
+    let bytes = read(turn, newest)?;
+    Ok(match Record::decode(&bytes).map_err(damaged)?.body {
+        Body::CallEnded(ended) => ended.attempt,
+        _ => 0,
+    })
 }
 
 /// What is known of the step that is to be undone, if it was a call. That a person says it was done does not keep it from

@@ -97,6 +97,68 @@ fn what_is_uncertain_is_settled_before_it_is_undone() {
 }
 
 #[test]
+fn what_is_called_again_is_no_first_attempt() {
+    // What undoes a step is begun anew while it is refused; so is what comes after the pivot. Each first call of its key is
+    // a first attempt, however often the step itself was tried before.
+    check(
+        "define d pay: a=call/call b=call
+         start r pay
+         do
+         tried committed
+         do
+         tried refused
+         do
+         tried not_done
+         pass 200
+         tick
+         do
+         tried uncertain
+         pass 1000
+         tick
+         tried not_done",
+        expect![[r#"
+            define d pay: a=call/call b=call: #5 defined pay 1
+            start r pay: #6 started pay of #5 | -> Act #6 step 0 attempt 1
+            do: #7 call 019b76da-a800-7000-8000-00000019c0b0/a | -> call #7 attempt 1
+            tried committed: #8 call #7 ended committed | #9 run #6 step 0 attempt 1 done #8 committed | -> Act #6 step 1 attempt 1
+            do: #10 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #10 attempt 1
+            tried refused: #11 call #10 ended refused | #12 run #6 step 1 attempt 1 failed #11 refused | -> Compensate #6 step 0 attempt 2
+            do: #13 call 019b76da-a800-7000-8000-00000019c0b0/a/compensate, which undoes a call: Done | -> call #13 attempt 1
+            tried not_done: #14 call #13 ended not_done | #15 run #6 step 0 attempt 2 compensation_refused #14 not_done
+            pass 200: ok
+            tick: Evaluate { run: 6, step: 0, attempt: 3, ask: Compensate, until: Stamp(7238556099379200014) } | -> Compensate #6 step 0 attempt 3
+            do: #16 call 019b76da-a800-7000-8000-00000019c0b0/a/compensate, which undoes a call: Done | -> call #16 attempt 2
+            tried uncertain: #17 call #16 uncertain
+            pass 1000: ok
+            tick: Try { call: 16, attempt: 3, phase: Resend, until: Stamp(7238556103475200017) } | -> resend #16 attempt 3
+            tried not_done: #18 call #16 not_done
+        "#]],
+    );
+    check(
+        "define d pay: a=call! b=call
+         start r pay
+         do
+         tried committed
+         do
+         tried refused
+         pass 200
+         tick
+         do",
+        expect![[r#"
+            define d pay: a=call! b=call: #5 defined pay 1
+            start r pay: #6 started pay of #5 | -> Act #6 step 0 attempt 1
+            do: #7 call 019b76da-a800-7000-8000-00000019c0b0/a | -> call #7 attempt 1
+            tried committed: #8 call #7 ended committed | #9 run #6 step 0 attempt 1 done #8 committed | -> Act #6 step 1 attempt 1
+            do: #10 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #10 attempt 1
+            tried refused: #11 call #10 ended refused | #12 run #6 step 1 attempt 1 failed #11 refused
+            pass 200: ok
+            tick: Evaluate { run: 6, step: 1, attempt: 2, ask: Act, until: Stamp(7238556099379200012) } | -> Act #6 step 1 attempt 2
+            do: #13 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #13 attempt 2
+        "#]],
+    );
+}
+
+#[test]
 fn a_person_has_the_last_word() {
     check(
         "define d pay: a=transfer/reverse b=call/call

@@ -110,7 +110,7 @@ fn a_step_takes_the_word_of_a_person() {
             tick: #19 call #17 uncertain | #20 run #6 step 1 attempt 1 uncertain #0 nobody knows whether the call was done | #21 run #6 escalated
             resolve l 17 refused: #22 call #17 ended resolved_refused | #23 Resolved { call: 17, ended: 22, committed: false }
             restart t 1: #24 Restarted { run: 6, previous: 21, step: 1, deadline: Stamp(7238939443200000017) } | #25 Controlled { run: 6, previous: 24, control: Restart { step: 1 } } | -> Act #6 step 1 attempt 2
-            do: #26 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #26 attempt 1
+            do: #26 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #26 attempt 2
             tried committed: #27 call #26 ended committed | #28 run #6 step 1 attempt 2 done #27 committed | #29 run #6 done
         "#]],
     );
