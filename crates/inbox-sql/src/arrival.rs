@@ -89,7 +89,8 @@ pub enum Step {
     Ran(Answer),
     /// It was refused, so it had no effect: there is nothing to undo.
     Refused(Answer),
-    /// It never ran, and is barred now should it still arrive: there is nothing to undo.
+    /// It is not here, and is barred now should it still arrive: it never ran, and there is nothing to undo. Unless the
+    /// caller knows that it was done: then its row was collected. Where only a person says so, refuse.
     NeverRan,
 }
 

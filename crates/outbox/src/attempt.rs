@@ -17,7 +17,7 @@ use crate::traces::Traces;
 const KEPT_BYTES_MAX: usize = 64 << 10;
 /// Names the call that this one undoes, by its key.
 const COMPENSATES: &str = "tertium-compensates";
-/// What that call's receiver said became of it, where it said that.
+/// What is known of that call's outcome: what its receiver said, or a person.
 const COMPENSATES_OUTCOME: &str = "tertium-compensates-outcome";
 /// How much of the evidence is kept.
 pub(crate) const EVIDENCE_BYTES_MAX: usize = 300;
@@ -122,9 +122,9 @@ fn call_of(accepted: &CallAccepted<'_>, key: &str, secrets: Option<&CallSecrets>
         && let Some(step) = key.strip_suffix(machine::COMPENSATION_SUFFIX)
     {
         call.headers.insert(COMPENSATES, key_of(step).map(|step| call::key_value(&step))?);
-        if *undoes == Undoes::Done {
-            // An inbox forgets: that it does not know of the step does not mean that the step was not done.
-            call.headers.insert(COMPENSATES_OUTCOME, HeaderValue::from_static(words::Outcome::Committed.as_str()));
+        // An inbox forgets: that it does not know of the step does not mean that the step was not done.
+        if let Some(outcome) = undoes.outcome() {
+            call.headers.insert(COMPENSATES_OUTCOME, HeaderValue::from_static(outcome));
         }
     }
     call.key = Some(key_of(key)?);

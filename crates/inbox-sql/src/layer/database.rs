@@ -62,8 +62,20 @@ pub enum Fate {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {
     Step { key: Key, fence: Option<Fence> },
-    Compensation { key: Key, fence: Option<Fence>, step: Key, is_known_done: bool },
+    Compensation { key: Key, fence: Option<Fence>, step: Key, said: Said },
     Event { subscription: String, partition: String, offset: u64 },
+}
+
+/// What a compensation says of its step's outcome.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// Nothing.
+    Nothing,
+    /// A person says that it was done.
+    Resolved,
+    /// The step's receiver had said that it was done.
+    Committed,
 }
 
 impl Call {
@@ -93,7 +105,8 @@ pub enum Told {
     Reused,
     Stale,
     Seen,
-    NothingToUndo,
+    /// What was decided, and kept, without asking the handler.
+    First(Answer),
 }
 
 /// What follows from what the inbox said.
@@ -120,17 +133,22 @@ impl From<Entry> for Next {
 }
 
 impl Next {
-    /// What follows for a compensation. Of a step that its caller had heard to be done (`is_known_done`) and that is not in
-    /// the inbox, the row was collected: it is undone all the same.
-    pub(super) fn of_compensation(compensation: Compensation, is_known_done: bool) -> Self {
+    /// What follows for a compensation whose step is not in the inbox:
+    ///
+    /// | its caller | then |
+    /// |---|---|
+    /// | had heard from here that it was done | its row was collected: it is undone all the same |
+    /// | has a person's word for it | nobody knows: it is refused, so that a person looks |
+    /// | says nothing | it never ran: there is nothing to undo |
+    pub(super) fn of_compensation(compensation: Compensation, said: Said) -> Self {
         match compensation {
             Compensation::First(ticket, Step::Ran(answer)) => Self::Run { ticket: Some(ticket), step: Some(answer) },
-            Compensation::First(ticket, Step::NeverRan) if is_known_done => {
-                Self::Run { ticket: Some(ticket), step: None }
-            }
-            Compensation::First(ticket, Step::Refused(_) | Step::NeverRan) => {
-                Self::Finish(ticket, Answer::new(204, Vec::new()))
-            }
+            Compensation::First(ticket, Step::Refused(_)) => Self::Finish(ticket, Answer::new(204, Vec::new())),
+            Compensation::First(ticket, Step::NeverRan) => match said {
+                Said::Committed => Self::Run { ticket: Some(ticket), step: None },
+                Said::Resolved => Self::Finish(ticket, Problem::StepUnknown.answer()),
+                Said::Nothing => Self::Finish(ticket, Answer::new(204, Vec::new())),
+            },
             Compensation::Again(answer) => Self::Tell(Told::Again(answer)),
             Compensation::Barred => Self::Tell(Told::Barred),
             Compensation::Reused => Self::Tell(Told::Reused),

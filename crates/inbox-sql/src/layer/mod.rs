@@ -21,7 +21,9 @@
 //!
 //! An event (it has `Tertium-Subscription`) is kept only where the handler answers 2xx; one that was seen gets 204.
 //! A compensation (it has `Tertium-Compensates`) reaches the handler only if its step had an effect, with the step's
-//! answer in the extension [`StepAnswer`]; else 204 is its answer, and kept.
+//! answer in the extension [`StepAnswer`]; else 204 is its answer, and kept. Of a step that is not here it depends on what
+//! `Tertium-Compensates-Outcome` says: `committed` reaches the handler without the step's answer, `resolved` is refused with
+//! 409 `step-unknown`, kept as well.
 
 mod database;
 #[cfg(feature = "postgres")]

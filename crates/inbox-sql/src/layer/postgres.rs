@@ -53,9 +53,9 @@ impl<C: Deref<Target = Client> + Send + Sync + 'static> Database for Postgres<C>
             Call::Step { key, fence } => {
                 inbox.enter_in(&open, &Call::arrival(key, fence.as_ref(), fingerprint)).await?.into()
             }
-            Call::Compensation { key, fence, step, is_known_done } => {
+            Call::Compensation { key, fence, step, said } => {
                 let arrival = Call::arrival(key, fence.as_ref(), fingerprint);
-                Next::of_compensation(inbox.compensate_in(&open, &arrival, step).await?, *is_known_done)
+                Next::of_compensation(inbox.compensate_in(&open, &arrival, step).await?, *said)
             }
             Call::Event { subscription, partition, offset } => {
                 event_in(&open, subscription, partition, *offset).await?.into()
@@ -69,7 +69,7 @@ impl<C: Deref<Target = Client> + Send + Sync + 'static> Database for Postgres<C>
             Next::Finish(ticket, answer) => {
                 inbox.finish_in(&open, ticket, &answer).await?;
                 open.end("COMMIT").await?;
-                Ok(Begun::Told(Told::NothingToUndo))
+                Ok(Begun::Told(Told::First(answer)))
             }
             Next::Tell(told) => {
                 open.end("ROLLBACK").await?;

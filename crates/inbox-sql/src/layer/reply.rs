@@ -12,6 +12,9 @@ use crate::Answer;
 const KEPT_HEADERS: [header::HeaderName; 5] =
     [header::CONTENT_TYPE, header::CONTENT_LANGUAGE, header::CONTENT_ENCODING, header::LOCATION, header::ETAG];
 
+/// The media type of a problem (RFC 9457, section 3).
+const PROBLEM_JSON: &str = "application/problem+json";
+
 const REPLAYED: &str = "idempotency-replayed";
 
 /// Seconds after which it is worth asking again, where nobody can know better.
@@ -59,7 +62,7 @@ pub(super) fn told(told: Told) -> Result<Response, Problem> {
         Told::Reused => Err(Problem::Reused),
         Told::Stale => Err(Problem::Stale),
         Told::Seen => replayed(&Answer::new(204, Vec::new())),
-        Told::NothingToUndo => Ok(built(&Answer::new(204, Vec::new()))?),
+        Told::First(answer) => built(&answer),
     }
 }
 
@@ -90,6 +93,7 @@ pub(super) enum Problem {
     Reused,
     Barred,
     Stale,
+    StepUnknown,
     InFlight,
     DeadlineExceeded,
     OutcomeUnknown,
@@ -108,6 +112,7 @@ impl Problem {
             Self::Reused => (422, "idempotency-key-reused", "refused"),
             Self::Barred => (409, "operation-barred", "refused"),
             Self::Stale => (409, "token-stale", "refused"),
+            Self::StepUnknown => (409, "step-unknown", "refused"),
             Self::InFlight => (425, "in-flight", "uncertain"),
             Self::BodyBroken => (503, "body-broken", "uncertain"),
             Self::Unavailable => (503, "unavailable", "uncertain"),
@@ -118,14 +123,26 @@ impl Problem {
     }
 
     /// As RFC 9457 has it.
-    pub(super) fn response(self) -> Response {
+    fn body(self) -> String {
         let (status, code, outcome) = self.row();
         let title = code.replace('-', " ");
-        let body = format!(r#"{{"title":"{title}","status":{status},"code":"{code}","outcome":"{outcome}"}}"#);
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(status).expect("the table holds only statuses that there are");
+        format!(r#"{{"title":"{title}","status":{status},"code":"{code}","outcome":"{outcome}"}}"#)
+    }
+
+    /// The same as an answer that is kept.
+    pub(super) fn answer(self) -> Answer {
+        let answer = Answer::new(self.row().0, self.body());
+        let named = answer.with_header(header::CONTENT_TYPE.as_str(), PROBLEM_JSON);
+        named.expect("the name of a header, and a text without control characters")
+    }
+
+    /// The same as an answer that is not.
+    pub(super) fn response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body()));
+        let status = StatusCode::from_u16(self.row().0);
+        *response.status_mut() = status.expect("the table holds only statuses that there are");
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if matches!(self, Self::InFlight | Self::Unavailable) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
         }
@@ -169,6 +186,7 @@ mod tests {
             Reused,
             Barred,
             Stale,
+            StepUnknown,
             InFlight,
             DeadlineExceeded,
             OutcomeUnknown,

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use words::Deadline;
 
-use super::database::Call;
+use super::database::{Call, Said};
 use super::reply::Problem;
 use crate::{Fence, Fingerprint, Key};
 
@@ -38,8 +38,12 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Asked, Problem> {
     let fence = text(headers, "tertium-fence")?.map(fence).transpose()?;
     let call = match text(headers, "tertium-compensates")? {
         Some(step) => {
-            let is_known_done = text(headers, "tertium-compensates-outcome")? == Some("committed");
-            Call::Compensation { key, fence, step: key_of(step)?, is_known_done }
+            let said = match text(headers, "tertium-compensates-outcome")? {
+                Some("committed") => Said::Committed,
+                Some("resolved") => Said::Resolved,
+                _ => Said::Nothing,
+            };
+            Call::Compensation { key, fence, step: key_of(step)?, said }
         }
         None => Call::Step { key, fence },
     };
@@ -123,11 +127,12 @@ mod tests {
         check(&[("idempotency-key", "\"k\""), ("x-request-deadline", "850ms")], Ok((step(None), 850)));
         check(&[("webhook-id", "k")], Ok((step(None), 10_000)));
         check(&[("idempotency-key", "k"), ("tertium-fence", "a;b;token=7")], Ok((step(lease(7)), 10_000)));
-        let undo = |is_known_done| Call::Compensation { key: key("c"), fence: None, step: key("k"), is_known_done };
+        let undo = |said| Call::Compensation { key: key("c"), fence: None, step: key("k"), said };
         let named = [("idempotency-key", "c"), ("tertium-compensates", "\"k\"")];
-        check(&named, Ok((undo(false), 10_000)));
-        for (outcome, is_known_done) in [("committed", true), ("uncertain", false)] {
-            check(&[named[0], named[1], ("tertium-compensates-outcome", outcome)], Ok((undo(is_known_done), 10_000)));
+        check(&named, Ok((undo(Said::Nothing), 10_000)));
+        let words = [("committed", Said::Committed), ("resolved", Said::Resolved), ("uncertain", Said::Nothing)];
+        for (outcome, said) in words {
+            check(&[named[0], named[1], ("tertium-compensates-outcome", outcome)], Ok((undo(said), 10_000)));
         }
         let event = Call::Event { subscription: "s".into(), partition: "p".into(), offset: 7 };
         let headers = [("tertium-subscription", "s"), ("tertium-partition-key", "p"), ("tertium-offset", "7")];

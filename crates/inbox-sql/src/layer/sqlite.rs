@@ -99,9 +99,9 @@ impl<C: Deref<Target = Connection>> Sqlite<C> {
             Call::Step { key, fence } => {
                 inbox.enter_in(&open, &Call::arrival(key, fence.as_ref(), fingerprint))?.into()
             }
-            Call::Compensation { key, fence, step, is_known_done } => {
+            Call::Compensation { key, fence, step, said } => {
                 let arrival = Call::arrival(key, fence.as_ref(), fingerprint);
-                Next::of_compensation(inbox.compensate_in(&open, &arrival, step)?, *is_known_done)
+                Next::of_compensation(inbox.compensate_in(&open, &arrival, step)?, *said)
             }
             Call::Event { subscription, partition, offset } => {
                 event_in(&open, subscription, partition, *offset)?.into()
@@ -115,7 +115,7 @@ impl<C: Deref<Target = Connection>> Sqlite<C> {
             Next::Finish(ticket, answer) => {
                 inbox.finish_in(&open, ticket, &answer)?;
                 open.commit()?;
-                Ok(Begun::Told(Told::NothingToUndo))
+                Ok(Begun::Told(Told::First(answer)))
             }
             Next::Tell(told) => Ok(Begun::Told(told)),
         }

@@ -111,11 +111,17 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
          idempotency-key: f, tertium-compensates: o, tertium-compensates-outcome: committed | undo 200 => 200 run 4, replayed
          idempotency-key: o | pay 200 => 409 operation-barred
          idempotency-key: g, tertium-compensates: m, tertium-compensates-outcome: committed | undo 200 => 204
+         idempotency-key: h, tertium-compensates: p, tertium-compensates-outcome: resolved | undo 200 => 409 step-unknown
+         idempotency-key: h, tertium-compensates: p, tertium-compensates-outcome: resolved | undo 200 => 409 step-unknown, replayed
+         idempotency-key: p | pay 200 => 409 operation-barred
+         idempotency-key: q | pay 200 => 200 run 5
+         idempotency-key: i, tertium-compensates: q, tertium-compensates-outcome: resolved | undo 200 => 200 run 6 after run 5
+         idempotency-key: j, tertium-compensates: m, tertium-compensates-outcome: resolved | undo 200 => 204
          probe l => 201 run 1, replayed
          probe m => 409 run 3, replayed
          probe n%2F1 => 409 operation-barred
          idempotency-key: n/1 | pay 200 => 409 operation-barred",
-        "pay undo undo",
+        "pay pay undo undo undo",
     ),
     (
         "fences",

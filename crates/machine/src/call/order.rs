@@ -69,8 +69,8 @@ pub enum WayOut {
 pub enum Undoes {
     /// It undoes no call.
     Nothing = 0,
-    /// The receiver did not say that it was done: it may still arrive.
-    Unheard = 1,
+    /// A person said that it was done, and its receiver did not: it may never have arrived, or arrive later.
+    Resolved = 1,
     /// The receiver said that it was done.
     Done = 2,
 }
@@ -224,8 +224,17 @@ impl<'a> Resolved<'a> {
 }
 
 impl Undoes {
+    /// What its receiver is told of the call's outcome, in a word; nothing where it undoes none.
+    pub const fn outcome(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Resolved => Some("resolved"),
+            Self::Done => Some("committed"),
+        }
+    }
+
     pub(crate) fn from_number(number: u8) -> Result<Self, Corrupt> {
-        let all = [Self::Nothing, Self::Unheard, Self::Done];
+        let all = [Self::Nothing, Self::Resolved, Self::Done];
         all.into_iter().find(|undoes| *undoes as u8 == number).ok_or(Corrupt("an unknown word on what a call undoes"))
     }
 }

@@ -160,7 +160,7 @@ fn undone<A: Archive>(turn: &Turn<'_, A>, run: &Run, step: usize) -> Result<Undo
     let bytes = read(turn, run.steps[step].record)?;
     let ended = Record::decode(&bytes).map_err(damaged)?.body;
     let is_done = matches!(ended, Body::CallEnded(ended) if ended.end == CallEnd::Committed);
-    Ok(if is_done { Undoes::Done } else { Undoes::Unheard })
+    Ok(if is_done { Undoes::Done } else { Undoes::Resolved })
 }
 
 /// Starts the run of a step.

@@ -49,9 +49,16 @@ fn a_compensation_names_the_call_that_it_undoes() {
     assert_eq!(undone(&seen[3]), (&*format!("{id}/pay/compensate"), "", ""), "it undoes no call");
 }
 
-/// That a person says it was done does not mean that the receiver has seen it.
+/// That a person says it was done does not mean that the receiver has seen it, and the receiver is told so. One that does
+/// not know of the call refuses, and the run does not say that it was compensated.
 #[test]
-fn a_compensation_of_a_call_that_a_person_vouched_for_does_not() {
+fn a_compensation_of_a_call_that_a_person_vouched_for_says_so() {
+    for (undo, expected) in [("/undo/a", "compensated"), ("/refuse", "escalated")] {
+        vouched(undo, expected);
+    }
+}
+
+fn vouched(undo: &str, expected: &str) {
     let (server, receiver) = (Server::start(), Receiver::start());
     defined(
         &server,
@@ -61,7 +68,7 @@ fn a_compensation_of_a_call_that_a_person_vouched_for_does_not() {
                 compensate: {{ call: {{ url: \"{}\" }} }} }}\n  \
                - {{ id: b, call: {{ url: \"{}\" }} }}\n",
             receiver.url("/silent"),
-            receiver.url("/undo/a"),
+            receiver.url(undo),
             receiver.url("/refuse")
         ),
     );
@@ -74,10 +81,10 @@ fn a_compensation_of_a_call_that_a_person_vouched_for_does_not() {
     let restarted = server.post("/v1/runs/restart", "s", r#"{"saga":"vouched"}"#);
     assert_eq!((restarted.status, &restarted.json()["count"]), (200, &1.into()), "{restarted:?}");
     let run = server.get(&format!("/v1/runs/{id}?wait_ms=20000")).json();
-    assert_eq!(run["state"], "compensated", "{run}");
-    let seen = receiver.seen();
-    let undo = seen.iter().find(|seen| seen.line == "POST /undo/a").unwrap();
-    assert_eq!(undone(undo), (&*format!("{id}/a/compensate"), &*format!("\"{id}/a\""), ""));
+    assert_eq!(run["state"], expected, "{run}");
+    let (seen, key) = (receiver.seen(), format!("{id}/a/compensate"));
+    let undo = seen.iter().find(|seen| seen.header("idempotency-key").contains(&key)).unwrap();
+    assert_eq!(undone(undo), (&*key, &*format!("\"{id}/a\""), "resolved"));
 }
 
 #[test]

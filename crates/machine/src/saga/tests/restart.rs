@@ -379,7 +379,7 @@ fn a_compensation_says_what_is_known_of_the_call_that_it_undoes() {
             fail: #22 run #6 step 3 attempt 1 failed #0 no such field | -> Compensate #6 step 2 attempt 2
             do: #23 call 019b76da-a800-7000-8000-00000019c0b0/c/compensate | -> call #23 attempt 1
             tried committed: #24 call #23 ended committed | #25 run #6 step 2 attempt 2 compensated #24 committed | -> Compensate #6 step 1 attempt 2
-            do: #26 call 019b76da-a800-7000-8000-00000019c0b0/b/compensate, which undoes a call: Unheard | -> call #26 attempt 1
+            do: #26 call 019b76da-a800-7000-8000-00000019c0b0/b/compensate, which undoes a call: Resolved | -> call #26 attempt 1
             tried committed: #27 call #26 ended committed | #28 run #6 step 1 attempt 2 compensated #27 committed | -> Compensate #6 step 0 attempt 2
             do: #29 call 019b76da-a800-7000-8000-00000019c0b0/a/compensate, which undoes a call: Done | -> call #29 attempt 1
             tried committed: #30 call #29 ended committed | #31 run #6 step 0 attempt 2 compensated #30 committed | #32 run #6 compensated, Failed { step: 3 }
