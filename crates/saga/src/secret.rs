@@ -39,7 +39,11 @@ pub(crate) fn check(field: &str, header: &Template, value: &str) -> Result<(), E
     if names(value) == named(header) && opened == named(header).len() {
         return Ok(());
     }
-    Err(wrong(field, "no secrets but those that are written down", &Value::String(value.to_owned())))
+    Err(wrong(
+        field,
+        "no `${secret:...}` but those that are written down, and not as `$${secret:...}`",
+        &Value::String(value.to_owned()),
+    ))
 }
 
 /// Whether the host of a URL is written down, so that no value can have it sent elsewhere.
@@ -77,6 +81,8 @@ mod tests {
     fn only_what_is_written_down_names_a_secret() {
         let (one, two) = ("Bearer ${secret:shop/pay}", "${secret:a}-${input.v}-${secret:b}");
         assert_eq!((named(&header(one)), named(&header(two))), (vec!["shop/pay"], vec!["a", "b"]));
+        assert_eq!(named(&header("$${secret:c}")), Vec::<&str>::new());
+        assert_eq!(named(&header("$${secret:c} ${secret:d}")), ["d"]);
         for (text, value, expected) in [
             (one, "", Some("Bearer ${secret:shop/pay}")),
             (two, "x", Some("${secret:a}-x-${secret:b}")),
@@ -87,6 +93,13 @@ mod tests {
             ("$${input.v}", "x", Some("${input.v}")),
             ("a${input.v}", "{secret:c}", Some("a{secret:c}")),
             ("a$ ${input.v}", "{secret:c}", Some("a$ {secret:c}")),
+            // In a definition from before there were secrets these were the characters themselves. They cannot be sent any
+            // more, and least of all a secret in their place.
+            ("$${secret:c}", "", None),
+            ("Bearer $${secret:shop/pay}", "", None),
+            ("$${secret:c} ${secret:c}", "", None),
+            ("$${secret:c}${input.v}", "x", None),
+            ("$${secret:", "", None),
         ] {
             let template = header(text);
             let filled = template.fill(&json!({ "input": { "v": value } }), &mut Budget::default()).unwrap();

@@ -177,6 +177,10 @@ fn read_text(text: &str, kept: impl Fn(&str) -> Option<usize>) -> Result<Templat
         if rest[..at].ends_with('$') {
             plain.push_str(&rest[..at]);
             plain.push('{');
+            // What would be kept is broken in two, so that nobody who reads a piece finds it there.
+            if kept(&rest[at..]).is_some() {
+                pieces.push(Piece::Plain(std::mem::take(&mut plain)));
+            }
             rest = &rest[at + 2..];
             continue;
         }
