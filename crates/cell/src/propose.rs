@@ -3,7 +3,7 @@
 //! If this stops halfway, nothing has happened: what is queued lives in memory only, and the callers' keys make a second
 //! try safe. Everything that can be refused without the log is refused here, before anything is appended.
 
-use machine::{BatchMode, Command, Op, Record, SagaOp, TopicOp, set_times};
+use machine::{BatchMode, Command, Control, Op, Record, SagaOp, TopicOp, set_times};
 use words::{Fingerprint, Position};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -34,7 +34,7 @@ impl<W, R> Cell<W, R> {
         let is_unkeyed = is_stream
             || matches!(command.op, Op::Tried(_) | Op::Topic(TopicOp::Delivered(_)) | Op::Saga(SagaOp::Step(_)));
         let is_call = matches!(command.op, Op::Call(_));
-        let is_run = matches!(command.op, Op::Saga(SagaOp::Start { .. }));
+        let runs_more = self.runs_opened(&command.op);
         let mut waiter = waiter;
         let mut keyed = None;
         if !is_unkeyed {
@@ -46,7 +46,7 @@ impl<W, R> Cell<W, R> {
             keyed = Some((name, fingerprint));
         }
         let too_many_calls = is_call && self.machine.calls_len() >= self.options.open_calls_max;
-        let too_many_runs = is_run && self.machine.runs_len() >= self.options.open_runs_max;
+        let too_many_runs = runs_more > self.options.open_runs_max.saturating_sub(self.machine.runs_len());
         let why_not = self.why_not_admit(write.command.len(), write.deadline_us, now);
         let overloaded = Rejected::Overloaded { retry_after_ms: RETRY_AFTER_MS };
         if let Some(why) = why_not.or((too_many_calls || too_many_runs).then_some(overloaded)) {
@@ -69,6 +69,15 @@ impl<W, R> Cell<W, R> {
         });
         self.sweep_queue();
         Ok(())
+    }
+
+    /// How many runs a command opens at most.
+    fn runs_opened(&self, op: &Op<'_>) -> u64 {
+        match op {
+            Op::Saga(SagaOp::Start { .. } | SagaOp::Control { control: Control::Restart { .. }, .. }) => 1,
+            Op::Saga(SagaOp::RestartMany { limit, .. }) => self.machine.restartable_len().min(*limit),
+            _ => 0,
+        }
     }
 
     fn sweep_queue(&mut self) {
@@ -414,7 +423,7 @@ mod tests {
 
     use archive::DiskArchive;
     use disk::SimDisk;
-    use machine::{Machine, Order};
+    use machine::{Machine, Order, Plan, PlannedStep, StepFound, StepReport};
 
     use super::*;
     use crate::options::Options;
@@ -477,6 +486,45 @@ mod tests {
             assert_eq!(found, answers, "at {now_us}");
         }
         assert_eq!((world.cell.queue.len(), world.cell.queue.bytes(), world.cell.inflight.len()), (0, 0, 2));
+    }
+
+    /// Starts a run of the saga `s`, whose one step is a call, and has it end as escalated. Gives its number.
+    fn escalated_run(world: &mut crate::testing::World, key: &str) -> u64 {
+        use crate::testing::{call, command, tried};
+        let start = SagaOp::Start { saga: "s", input: "{}", delay_ms: 0, deadline_ms: None };
+        let run = world.accept(command(key, &Op::Saga(start)));
+        let mut op = Vec::new();
+        call(b"{}").encode(&mut op);
+        let report = StepReport { run, step: 0, attempt: 1, ask: machine::Ask::Act, found: StepFound::Do(&op) };
+        let call = world.accept(command("", &Op::Saga(SagaOp::Step(report))));
+        world.accept(tried(call, machine::Finding::Uncertain));
+        run
+    }
+
+    #[test]
+    fn runs_that_are_restarted_have_room_or_are_refused() {
+        use crate::testing::command;
+        let options = Options { open_runs_max: 2, ..Options::default() };
+        let mut world = crate::testing::World::new(options);
+        let (id, kind) = ("a".to_owned(), machine::StepKind::Call);
+        let (timeout_ms, attempts_max, pivot) = (10_000, 1, false);
+        let step = PlannedStep { id, kind, after: vec![], timeout_ms, attempts_max, pivot, compensation: None };
+        let mut plan = Vec::new();
+        Plan { deadline_ms: 60_000, has_output: false, steps: vec![step] }.encode(&mut plan);
+        world.write(command("define", &Op::Saga(SagaOp::Define { name: "s", plan: &plan, document: "{}" })));
+        let oldest = ["k1", "k2", "k3"].map(|key| escalated_run(&mut world, key))[0];
+        assert_eq!((world.cell.machine.runs_len(), world.cell.machine.restartable_len()), (0, 3));
+        let many = |limit| SagaOp::RestartMany { saga: "s", from: "", before: 0, limit };
+        let one = SagaOp::Control { run: oldest, control: Control::Restart { step: 0 } };
+        let start = SagaOp::Start { saga: "s", input: "{}", delay_ms: 0, deadline_ms: None };
+        for (at, (op, is_refused)) in
+            [(many(1_000), true), (many(2), false), (many(1), true), (one, true), (start, true)].into_iter().enumerate()
+        {
+            let reply = world.write(command(&format!("key-{at}"), &Op::Saga(op)));
+            let refused = matches!(reply, Reply::Rejected(Rejected::Overloaded { .. }));
+            assert_eq!(refused, is_refused, "{op:?}: {reply:?}");
+        }
+        assert_eq!((world.cell.machine.runs_len(), world.cell.machine.restartable_len()), (2, 1));
     }
 
     #[test]

@@ -278,8 +278,8 @@ fn saga_as_json(asked: &machine::SagaOp<'_>) -> Value {
             "kind": control.as_str(), "saga": saga, "state": state.map(machine::RunState::as_str), "after": after,
             "limit": limit,
         }),
-        SagaOp::RestartMany { saga, from, after, limit } => json!({
-            "kind": "restart", "saga": saga, "from": from, "after": after, "limit": limit,
+        SagaOp::RestartMany { saga, from, before, limit } => json!({
+            "kind": "restart", "saga": saga, "from": from, "before": before, "limit": limit,
         }),
         SagaOp::Step(report) => json!({
             "kind": "step", "run": report.run, "step": report.step, "attempt": report.attempt,

@@ -4,13 +4,17 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Client, Run, RunControl, RunFilter, RunStep};
+use client::{Client, Run, RunControl, RunStep};
 use serde_json::Value;
 
 use crate::account::WriteArgs;
-use crate::exit::{Ended, Exit, Failure};
+use crate::exit::{Ended, Exit};
 use crate::output::{Fields, Format, print, print_answer, print_json};
 use crate::remote::{Remote, parse_deadline};
+
+mod many;
+
+use many::control_many;
 
 /// Look at the runs of sagas, and change what is to become of them
 #[derive(Args, Debug)]
@@ -91,6 +95,8 @@ struct ControlArgs {
     #[arg(long)]
     state: Option<String>,
     #[command(flatten)]
+    pages: PageArgs,
+    #[command(flatten)]
     write: WriteArgs,
     #[command(flatten)]
     remote: Remote,
@@ -111,9 +117,22 @@ struct RestartArgs {
     #[arg(long)]
     state: Option<String>,
     #[command(flatten)]
+    pages: PageArgs,
+    #[command(flatten)]
     write: WriteArgs,
     #[command(flatten)]
     remote: Remote,
+}
+
+/// How far one command goes where many runs are meant.
+#[derive(Args, Debug)]
+struct PageArgs {
+    /// Stop after so many runs; without it, after all
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "id")]
+    limit: Option<u64>,
+    /// The cursor that the command before ended with
+    #[arg(long, conflicts_with = "id")]
+    cursor: Option<String>,
 }
 
 impl RunArgs {
@@ -124,10 +143,13 @@ impl RunArgs {
             RunCommand::Cancel(args) => control(args, RunControl::Cancel, format).await,
             RunCommand::Pause(args) => control(args, RunControl::Pause, format).await,
             RunCommand::Resume(args) => control(args, RunControl::Resume, format).await,
-            RunCommand::Restart(RestartArgs { id, from, saga, state, write, remote }) => {
+            RunCommand::Restart(RestartArgs { id, from, saga, state, pages, write, remote }) => {
                 let step = from.clone().unwrap_or_default();
-                let filter = RunFilter { saga, state, from, ..RunFilter::default() };
-                control_those(id, filter, RunControl::Restart { from: &step }, (&write, &remote), format).await
+                let control = RunControl::Restart { from: &step };
+                match id {
+                    Some(id) => control_one(&remote.client()?, &id, control, &write, format).await,
+                    None => control_many(&remote, control, (saga, state, from), pages, &write, format).await,
+                }
             }
         }
     }
@@ -174,30 +196,11 @@ async fn list(args: ListArgs, format: Format) -> Ended {
 }
 
 async fn control(args: ControlArgs, control: RunControl<'_>, format: Format) -> Ended {
-    let ControlArgs { id, saga, state, write, remote } = args;
-    let filter = RunFilter { saga, state, ..RunFilter::default() };
-    control_those(id, filter, control, (&write, &remote), format).await
-}
-
-async fn control_those(
-    id: Option<String>,
-    filter: RunFilter,
-    control: RunControl<'_>,
-    (write, remote): (&WriteArgs, &Remote),
-    format: Format,
-) -> Ended {
-    let client = remote.client()?;
-    if let Some(id) = id {
-        return control_one(&client, &id, control, write, format).await;
+    let ControlArgs { id, saga, state, pages, write, remote } = args;
+    match id {
+        Some(id) => control_one(&remote.client()?, &id, control, &write, format).await,
+        None => control_many(&remote, control, (saga, state, None), pages, &write, format).await,
     }
-    if filter.saga.is_none() && filter.state.is_none() {
-        return Err(Failure::usage("name a run, a saga or a state"));
-    }
-    let filter = RunFilter { limit: Some(1_000), ..filter };
-    print_answer(format, write.apply(client.control_runs(control, &filter)).await, |many, fields| {
-        fields.add("runs", many.count);
-        fields.add_some("more", many.next.as_ref().map(|_| "ask again, under another key"));
-    })
 }
 
 async fn control_one(client: &Client, id: &str, control: RunControl<'_>, write: &WriteArgs, format: Format) -> Ended {
@@ -215,6 +218,14 @@ fn describe(run: &Run) -> String {
     let mut text = format!("{}  {}\n{fields}", run.id, run.state);
     for step in &run.steps {
         describe_step(&mut text, step);
+    }
+    for control in run.more.get("controls").and_then(Value::as_array).into_iter().flatten() {
+        let of = |name: &str| control[name].as_str();
+        let (at, asked) = (of("at").unwrap_or("-"), of("control").unwrap_or("-"));
+        let from = of("from").map(|step| format!(" from {step}")).unwrap_or_default();
+        let by = of("by").map(|who| format!(" by {who}")).unwrap_or_default();
+        // Writing into a text cannot fail.
+        let _ = write!(text, "\n  {at} {asked}{from}{by}");
     }
     text
 }

@@ -145,3 +145,70 @@ fn sagas() {
     "#]]
     .assert_eq(&session.transcript(&[&format!("run show {id}")]));
 }
+
+/// A run that is past its pivot cannot go back: the page that it is on counts one less, and the next page is asked for.
+#[test]
+fn many_runs_page_by_page() {
+    let mut session = Session::new();
+    session.serve("data");
+    let wait = r#"{"id":"rest","timer":{"for_ms":3600000}}"#;
+    let event = r#"{"id":"tell","event":{"topic":"t","type":"told"},"pivot":true}"#;
+    session.write("wait.saga.json", &format!(r#"{{"name":"wait","steps":[{wait}]}}"#));
+    session.write("late.saga.json", &format!(r#"{{"name":"late","steps":[{event},{wait}]}}"#));
+    let begun = session.transcript(&[
+        "topic keep t --for 1h --key topic",
+        "saga define wait.saga.json --key define-1",
+        "saga define late.saga.json --key define-2",
+        "saga run wait --no-wait --key run-1",
+        "saga run late --no-wait --key run-2",
+        "saga run wait --no-wait --key run-3",
+        "saga run wait --no-wait --key run-4",
+    ]);
+    assert_eq!(begun.matches("[exit status: 0]").count(), 7, "{begun}");
+    // It is past its pivot once its event is there.
+    let is_told = (0..1_000).any(|_| !session.run("topic read t").stdout.is_empty());
+    assert!(is_told, "the step before the wait is never done");
+    let paused = session.run("run pause --state running --limit 1 --key pause-1").stdout;
+    let cursor = paused.lines().find_map(|line| line.trim().strip_prefix("more      --cursor ")).expect(&paused);
+    let cancelled = format!("run cancel --state running --limit 2 --cursor {cursor} --key cancel-1");
+    let transcript = session.transcript(&[
+        &cancelled,
+        "run list",
+        "run cancel --saga wait --key cancel-2",
+        "run list",
+        "run cancel 019b76da-a800-7000-8000-00000022a933 --limit 1",
+    ]);
+    // The page behind the first has its place in its key.
+    let (before, behind) = transcript.split_once("cancel-1/").expect(&transcript);
+    let behind = behind.trim_start_matches(|c: char| c.is_ascii_digit());
+    let shown =
+        format!("{before}cancel-1/<cursor>{behind}").replace(&format!("--cursor {cursor}"), "--cursor <cursor>");
+    expect![[r#"
+        $ tertium run cancel --state running --limit 2 --cursor <cursor> --key cancel-1
+        committed
+          runs      2
+          key       cancel-1/<cursor>
+          position  <position>
+        [exit status: 0]
+        $ tertium run list
+        <uuid>  wait  paused
+        <uuid>  late  running
+        [exit status: 0]
+        $ tertium run cancel --saga wait --key cancel-2
+        committed
+          runs      1
+          key       cancel-2
+          position  <position>
+        [exit status: 0]
+        $ tertium run list
+        <uuid>  late  running
+        [exit status: 0]
+        $ tertium run cancel <uuid> --limit 1
+        error: the argument '[ID]' cannot be used with '--limit <COUNT>'
+
+        Usage: tertium run cancel --server <URL> <ID>
+
+        For more information, try '--help'.
+        [exit status: 2]
+    "#]].assert_eq(&shown);
+}

@@ -281,7 +281,8 @@ impl Client {
         }
     }
 
-    /// Changes what is to become of many runs, the oldest first. The step that they are restarted from is the filter's.
+    /// Changes what is to become of many runs: of those to be restarted the newest first, of others the oldest. The step that
+    /// they are restarted from is the filter's.
     pub fn control_runs(&self, control: RunControl<'_>, filter: &RunFilter) -> Write<'_, RunsControlled> {
         Write::new(self, format!("/v1/runs/{}", control.verb()), filter)
     }

@@ -321,29 +321,39 @@ fn write_tried(out: &mut Vec<u8>, step: usize, records: &[Record<'_>]) {
     out.push(b']');
 }
 
-/// What was asked of the run.
+/// What was asked of the run, and by whom.
 fn write_controls(out: &mut Vec<u8>, run: &Run<'_>) {
-    let mut is_first = true;
-    for record in run.records {
-        let (control, step) = match record.body {
-            // That it was restarted is told by the record under its own key, which is in the row of its records.
-            Body::Saga(SagaRecord::Restarted { step, .. }) => ("restart", Some(step)),
-            Body::Saga(SagaRecord::Controlled { control: Control::Restart { .. }, .. }) => continue,
-            Body::Saga(SagaRecord::Controlled { control, .. }) => (control.as_str(), None),
-            _ => continue,
-        };
-        out.extend_from_slice(if is_first { b"{\"at\":" } else { b",{\"at\":" });
-        is_first = false;
+    let asked = run.records.iter().enumerate().filter_map(|(at, record)| match record.body {
+        Body::Saga(SagaRecord::Controlled { control, .. }) => Some((record, control, record.principal)),
+        // The record of whoever asked for it comes behind this one, which stands under the run's own key. Logs of earlier
+        // versions do not have it there.
+        Body::Saga(SagaRecord::Restarted { step, .. }) if !is_told(&run.records[at + 1..]) => {
+            Some((record, Control::Restart { step }, ""))
+        }
+        _ => None,
+    });
+    for (at, (record, control, by)) in asked.enumerate() {
+        out.extend_from_slice(if at == 0 { b"{\"at\":" } else { b",{\"at\":" });
         put_instant(out, record.stamp);
         out.extend_from_slice(b",\"control\":");
-        put_plain(out, control);
-        let from = step.and_then(|step| run.plan.steps.get(step as usize)).map_or("", |step| &step.id);
+        put_plain(out, control.as_str());
+        let step = if let Control::Restart { step } = control { run.plan.steps.get(step as usize) } else { None };
         out.extend_from_slice(b",\"from\":");
-        put_str_or_null(out, from);
+        put_str_or_null(out, step.map_or("", |step| &step.id));
         out.extend_from_slice(b",\"by\":");
-        put_str_or_null(out, record.principal);
+        put_str_or_null(out, by);
         out.push(b'}');
     }
+}
+
+/// Whether a restart, behind which these records are, is told by one of them: by the first that is about a control.
+fn is_told(behind: &[Record<'_>]) -> bool {
+    let first = behind.iter().find_map(|record| match record.body {
+        Body::Saga(SagaRecord::Restarted { .. }) => Some(false),
+        Body::Saga(SagaRecord::Controlled { control, .. }) => Some(matches!(control, Control::Restart { .. })),
+        _ => None,
+    });
+    first == Some(true)
 }
 
 fn put_id(out: &mut Vec<u8>, name: &[u8], id: TransferId) {

@@ -35,6 +35,15 @@ pub(super) struct Filter<'a> {
     pub(super) limit: u64,
 }
 
+/// Some of the escalated runs: those before the one of that number, newest first; 0 = from the newest on.
+pub(super) struct RestartPage<'a> {
+    pub(super) saga: &'a str,
+    /// The step they go on from; empty = wherever each stopped.
+    pub(super) from: &'a str,
+    pub(super) before: u64,
+    pub(super) limit: u64,
+}
+
 /// Controls one run. Gives the record of it, which stands under the control's own key.
 pub(super) fn decide<'a, A: Archive>(
     turn: &mut Turn<'_, A>,
@@ -44,23 +53,40 @@ pub(super) fn decide<'a, A: Archive>(
 ) -> Result<u64, Stop<'a>> {
     let marks = Marks { operation: Some(by.name), ..Marks::default() };
     if let Control::Restart { step } = control {
-        let (previous, started) = restart(turn, number, Place::Step(step))?;
-        let id = run_id(turn.machine, started, number);
-        let body = SagaRecord::Controlled { run: number, id, previous, control };
-        let ordinal = turn.write(by, Body::Saga(body), marks);
-        advance(turn, number)?;
-        return Ok(ordinal);
+        let step = restart(turn, number, Place::Step(step))?;
+        return Ok(restarted(turn, by, number, step, marks)?);
     }
     let Some(mut run) = turn.machine.sagas.run(number).cloned() else {
         let code = if started(turn, number)?.is_some() { Code::RunState } else { Code::RunNotFound };
         return Err(denied(code, number).into());
     };
     change(&mut run, control).map_err(|code| denied(code, number))?;
+    note(turn, by, number, &mut run, control, marks);
+    let ordinal = run.newest;
+    go_on(turn, number, run)?;
+    Ok(ordinal)
+}
+
+/// Notes in a run's own records what was asked of it, and who asked.
+fn note<A: Archive>(turn: &mut Turn<'_, A>, by: &By<'_>, number: u64, run: &mut Run, control: Control, marks: Marks) {
     let id = run_id(turn.machine, run.started, number);
     let body = SagaRecord::Controlled { run: number, id, previous: run.newest, control };
     run.newest = turn.write(by, Body::Saga(body), marks);
+}
+
+/// The same of a run that is restarted, which then goes on. Gives the record.
+fn restarted<A: Archive>(
+    turn: &mut Turn<'_, A>,
+    by: &By<'_>,
+    number: u64,
+    step: u32,
+    marks: Marks,
+) -> Result<u64, ApplyError> {
+    let mut run = turn.machine.sagas.run(number).expect("it was restarted").clone();
+    note(turn, by, number, &mut run, Control::Restart { step }, marks);
     let ordinal = run.newest;
-    go_on(turn, number, run)?;
+    turn.machine.sagas.set(number, run);
+    advance(turn, number)?;
     Ok(ordinal)
 }
 
@@ -94,9 +120,7 @@ pub(super) fn decide_many<'a, A: Archive>(
         if change(&mut run, control).is_err() {
             continue;
         }
-        let id = run_id(turn.machine, run.started, number);
-        let body = SagaRecord::Controlled { run: number, id, previous: run.newest, control };
-        run.newest = turn.write_unnamed(Body::Saga(body));
+        note(turn, &of_many(by), number, &mut run, control, Marks::default());
         go_on(turn, number, run)?;
         count += 1;
     }
@@ -104,24 +128,25 @@ pub(super) fn decide_many<'a, A: Archive>(
     Ok(turn.write(by, Body::Saga(SagaRecord::ControlledMany { control, count, next }), marks))
 }
 
-/// Restarts those of the escalated runs that can go on from the step `from`; from wherever each stopped, if that is empty.
+/// Restarts those of a page that can go on. A nested run is younger than the one it is a step of, which can only go on behind
+/// it: so the newest come first, on a page and from page to page.
 pub(super) fn restart_many<'a, A: Archive>(
     turn: &mut Turn<'_, A>,
     by: &By<'a>,
-    from: &str,
-    filter: &Filter<'a>,
+    page: &RestartPage<'a>,
 ) -> Result<u64, Stop<'a>> {
-    let limit = usize::try_from(filter.limit.clamp(1, RUNS_MAX)).unwrap_or(usize::MAX);
-    let listed = turn.machine.sagas.escalated.after(filter.after, filter.saga);
-    let mut meant: Vec<u64> = listed.take(limit + 1).collect();
+    let limit = usize::try_from(page.limit.clamp(1, RUNS_MAX)).unwrap_or(usize::MAX);
+    let before = if page.before == 0 { u64::MAX } else { page.before };
+    let mut meant: Vec<u64> = turn.machine.sagas.escalated.before(before, page.saga).take(limit + 1).collect();
     let next = if meant.len() > limit { meant[limit - 1] } else { 0 };
     meant.truncate(limit);
-    let place = if from.is_empty() { Place::Everywhere } else { Place::Named(from) };
+    let place = if page.from.is_empty() { Place::Everywhere } else { Place::Named(page.from) };
     let mut count = 0;
-    // A nested run is younger than the one it is a step of, which waits for it if it goes on first.
-    for number in meant.into_iter().rev() {
+    for number in meant {
         match restart(turn, number, place) {
-            Ok(_) => advance(turn, number)?,
+            Ok(step) => {
+                restarted(turn, &of_many(by), number, step, Marks::default())?;
+            }
             Err(Stop::Denied(_)) => continue,
             Err(broken) => return Err(broken),
         }
@@ -130,6 +155,11 @@ pub(super) fn restart_many<'a, A: Archive>(
     let marks = Marks { operation: Some(by.name), ..Marks::default() };
     let control = Control::Restart { step: 0 };
     Ok(turn.write(by, Body::Saga(SagaRecord::ControlledMany { control, count, next }), marks))
+}
+
+/// Who asked for what was asked of many: each run's record tells it, and none of them stands under the key.
+fn of_many<'a>(by: &By<'a>) -> By<'a> {
+    By { principal: by.principal, ..By::NOBODY }
 }
 
 /// A nested run is not wanted any more. One that cannot go back goes on, and its end is told all the same.

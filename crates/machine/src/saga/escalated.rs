@@ -36,10 +36,14 @@ impl Escalated {
         }
     }
 
-    /// Those of a saga, or all if it is empty, after that one, oldest first.
-    pub(super) fn after<'s>(&'s self, after: u64, saga: &'s str) -> impl Iterator<Item = u64> + 's {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let numbers = self.numbers.range((Excluded(after), Unbounded)).copied();
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Those of a saga, or all if it is empty, before that one, newest first.
+    pub(super) fn before<'s>(&'s self, before: u64, saga: &'s str) -> impl Iterator<Item = u64> + 's {
+        let numbers = self.numbers.range(..before).rev().copied();
         numbers.filter(move |number| saga.is_empty() || self.sagas.get(*number).is_some_and(|of| **of == *saga))
     }
 
@@ -85,8 +89,8 @@ mod tests {
         }
         list.remove(5);
         list.remove(5);
-        assert_eq!(list.after(0, "").take(4).collect::<Vec<_>>(), [3, 4, 6, 7]);
-        assert_eq!(list.after(4, "odd").next(), Some(7));
-        assert_eq!(list.iter().count(), ESCALATED_MAX - 1);
+        assert_eq!(list.before(8, "").collect::<Vec<_>>(), [7, 6, 4, 3]);
+        assert_eq!(list.before(7, "odd").next(), Some(3));
+        assert_eq!((list.iter().count(), list.len()), (ESCALATED_MAX - 1, ESCALATED_MAX - 1));
     }
 }

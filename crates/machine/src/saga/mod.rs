@@ -64,9 +64,9 @@ pub(crate) fn decide<'a, A: Archive>(
             let filter = control::Filter { saga, state, after, limit };
             Ok((control::decide_many(turn, by, control, &filter)?, false))
         }
-        SagaOp::RestartMany { saga, from, after, limit } => {
-            let filter = control::Filter { saga, state: None, after, limit };
-            Ok((control::restart_many(turn, by, from, &filter)?, false))
+        SagaOp::RestartMany { saga, from, before, limit } => {
+            let page = control::RestartPage { saga, from, before, limit };
+            Ok((control::restart_many(turn, by, &page)?, false))
         }
         SagaOp::Step(_) => unreachable!("decided before, under no key"),
     }

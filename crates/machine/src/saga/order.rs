@@ -58,8 +58,8 @@ pub enum SagaOp<'a> {
         saga: &'a str,
         /// The step each goes on from; empty = wherever it stopped.
         from: &'a str,
-        /// Only runs after this one.
-        after: u64,
+        /// Only runs before this one, the newest first; 0 = from the newest on.
+        before: u64,
         /// At most so many.
         limit: u64,
     },
@@ -180,11 +180,11 @@ impl<'a> SagaOp<'a> {
                 put_u64(out, after);
                 put_u64(out, limit);
             }
-            Self::RestartMany { saga, from, after, limit } => {
+            Self::RestartMany { saga, from, before, limit } => {
                 out.push(kind::RESTART_MANY);
                 put_bytes(out, saga.as_bytes());
                 put_bytes(out, from.as_bytes());
-                put_u64(out, after);
+                put_u64(out, before);
                 put_u64(out, limit);
             }
             Self::Step(ref report) => {
@@ -210,7 +210,7 @@ impl<'a> SagaOp<'a> {
                 Self::ControlMany { control, saga, state, after: r.u64()?, limit: r.u64()? }
             }
             kind::RESTART_MANY => {
-                Self::RestartMany { saga: r.str()?, from: r.str()?, after: r.u64()?, limit: r.u64()? }
+                Self::RestartMany { saga: r.str()?, from: r.str()?, before: r.u64()?, limit: r.u64()? }
             }
             kind::STEP => Self::Step(StepReport::decode(r)?),
             _ => return Err(Corrupt("an unknown command about sagas")),

@@ -16,8 +16,6 @@
 
 use std::sync::Arc;
 
-use words::Stamp;
-
 use crate::apply::ApplyError;
 use crate::archive::{Archive, Fault};
 use crate::books::damaged;
@@ -52,12 +50,8 @@ pub(super) fn can_go_on(run: &Run) -> bool {
     run.stage != Stage::Backward
 }
 
-/// Takes an escalated run up again. Gives the record that says so, under the run's own key, and when the run was started.
-pub(super) fn restart<'a, A: Archive>(
-    turn: &mut Turn<'_, A>,
-    number: u64,
-    place: Place<'_>,
-) -> Result<(u64, Stamp), Stop<'a>> {
+/// Takes an escalated run up again: a record under the run's own key says so. Gives the step it goes on from.
+pub(super) fn restart<'a, A: Archive>(turn: &mut Turn<'_, A>, number: u64, place: Place<'_>) -> Result<u32, Stop<'a>> {
     if turn.machine.sagas.run(number).is_some() {
         return Err(denied(Code::RunState, number).into());
     }
@@ -85,16 +79,15 @@ pub(super) fn restart<'a, A: Archive>(
     run.deadline = turn.stamp.plus_ms(run.plan.deadline_ms);
     let body = SagaRecord::Restarted { run: number, previous, step, deadline: run.deadline };
     run.newest = write_under_key(turn, number, Body::Saga(body))?;
-    let (restarted, started) = (run.newest, run.started);
-    for (step, becomes) in steps {
-        begin_anew(turn, number, &mut run, step, becomes);
+    for (at, becomes) in steps {
+        begin_anew(turn, number, &mut run, at, becomes);
     }
     if turn.machine.sagas.definition(run.definition).is_none() {
         let definition = definition(turn, run.definition)?;
         turn.machine.sagas.recall(run.definition, definition);
     }
     turn.machine.sagas.set(number, run);
-    Ok((restarted, started))
+    Ok(step)
 }
 
 /// The step to go on from, and all that are to be done if they were not; `None` if there is no such step.

@@ -136,6 +136,11 @@ impl Machine {
         self.sagas.runs_len() as u64
     }
 
+    /// How many escalated runs are kept in mind to be restarted.
+    pub fn restartable_len(&self) -> u64 {
+        self.sagas.escalated.len() as u64
+    }
+
     /// The number of the run of that id; `None` if no run of this cell can have it.
     pub fn run_number(&self, id: TransferId) -> Option<u64> {
         id.ordinal(self.cell_tag).filter(|run| *run < self.books.next_ordinal)

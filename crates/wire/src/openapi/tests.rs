@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use machine::{
-    BatchEncoder, Body, Control, Event, Granted, HolderView, LeaseRecord, LeaseView, Plan, PlannedStep, RunEnd,
+    BatchEncoder, Body, Control, Event, Granted, HolderView, LeaseRecord, LeaseView, Plan, PlannedStep, Record, RunEnd,
     SagaRecord, Settings, StepKind, StepOutcome, StepView, Texts, TopicRecord, TopicRetention, Why,
 };
 use words::{CellName, Outcome, Position, Stamp, TransferId};
@@ -280,10 +280,19 @@ fn check_sagas(document: &Value) {
         let body = SagaRecord::Stepped { run: 3, previous: 3, step: 0, attempt, event, what: 0, evidence: "" };
         record(Body::Saga(body))
     };
+    let restarted = record(Body::Saga(SagaRecord::Restarted { run: 3, previous: 3, step: 0, deadline: Stamp::ZERO }));
+    let asked = |control, principal| {
+        let body = Body::Saga(SagaRecord::Controlled { run: 3, id, previous: 3, control });
+        Record { principal, ..record(body) }
+    };
     let records = [
         stepped(1, StepOutcome::Refused),
         stepped(2, StepOutcome::Uncertain),
-        record(Body::Saga(SagaRecord::Restarted { run: 3, previous: 3, step: 0, deadline: Stamp::ZERO })),
+        // As an earlier version wrote it, without the record of who asked.
+        restarted,
+        restarted,
+        asked(Control::Restart { step: 0 }, "ops"),
+        asked(Control::Cancel, "ada"),
     ];
     let started = SagaRecord::Started {
         saga: "s",
@@ -309,8 +318,11 @@ fn check_sagas(document: &Value) {
     let step = &run["steps"][0];
     check("RunStep", step);
     check("StepTried", &step["tried"][1]);
-    check("RunControl", &run["controls"][0]);
-    assert_eq!(run["controls"][0]["from"], "a");
+    let controls = run["controls"].as_array().expect("a list");
+    controls.iter().for_each(|control| check("RunControl", control));
+    let told: Vec<_> = controls.iter().map(|told| [&told["control"], &told["from"], &told["by"]]).collect();
+    let expected = json!([["restart", "a", null], ["restart", "a", "ops"], ["cancel", null, "ada"]]);
+    assert_eq!(json!(told), expected);
     assert_eq!(step["made"]["operation"], format!("/v1/operations/{id}%2Fa"), "found whatever became of it");
 }
 

@@ -141,7 +141,7 @@ pub fn parse_control_many(verb: ControlVerb, body: &[u8], principal: &str, key: 
         }
         None => {
             let from = from.as_ref().map_or(Ok(""), |Text(from)| checked_id("from", from))?;
-            SagaOp::RestartMany { saga, from, after, limit }
+            SagaOp::RestartMany { saga, from, before: after, limit }
         }
     };
     Ok(command(principal, key, &Op::Saga(op), 0))

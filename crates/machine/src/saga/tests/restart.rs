@@ -103,7 +103,7 @@ fn a_step_takes_the_word_of_a_person() {
             pass 3600000: ok
             tick: #9 call #7 uncertain | #10 run #6 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #11 run #6 escalated
             resolve k 7 committed: #12 call #7 ended resolved_committed | #13 Resolved { call: 7, ended: 12, committed: true }
-            restart s 0: #14 Restarted { run: 6, previous: 11, step: 0, deadline: Stamp(7238924697600000012) } | #15 run #6 step 0 attempt 1 done #12 it turned out to be done | #16 Controlled { run: 6, previous: 14, control: Restart { step: 0 } } | -> Act #6 step 1 attempt 1
+            restart s 0: #14 Restarted { run: 6, previous: 11, step: 0, deadline: Stamp(7238924697600000012) } | #15 run #6 step 0 attempt 1 done #12 it turned out to be done | #16 Controlled { run: 6, previous: 15, control: Restart { step: 0 } } | -> Act #6 step 1 attempt 1
             do: #17 call 019b76da-a800-7000-8000-00000019c0b0/b | -> call #17 attempt 1
             tried uncertain: #18 call #17 uncertain
             pass 3600000: ok
@@ -374,7 +374,7 @@ fn a_compensation_says_what_is_known_of_the_call_that_it_undoes() {
             pass 3600000: ok
             tick: #12 call #10 uncertain | #13 run #6 step 1 attempt 1 uncertain #0 nobody knows whether the call was done | #14 run #6 escalated
             resolve k 10 committed: #15 call #10 ended resolved_committed | #16 Resolved { call: 10, ended: 15, committed: true }
-            restart s 1: #17 Restarted { run: 6, previous: 14, step: 1, deadline: Stamp(7238924697600000014) } | #18 run #6 step 1 attempt 1 done #15 it turned out to be done | #19 Controlled { run: 6, previous: 17, control: Restart { step: 1 } } | -> Act #6 step 2 attempt 1
+            restart s 1: #17 Restarted { run: 6, previous: 14, step: 1, deadline: Stamp(7238924697600000014) } | #18 run #6 step 1 attempt 1 done #15 it turned out to be done | #19 Controlled { run: 6, previous: 18, control: Restart { step: 1 } } | -> Act #6 step 2 attempt 1
             do: #20 Posted 10 019b76da-a800-7000-8000-00000019c0b0/c | #21 run #6 step 2 attempt 1 done #20  | -> Act #6 step 3 attempt 1
             fail: #22 run #6 step 3 attempt 1 failed #0 no such field | -> Compensate #6 step 2 attempt 2
             do: #23 call 019b76da-a800-7000-8000-00000019c0b0/c/compensate | -> call #23 attempt 1
@@ -406,7 +406,7 @@ fn many_are_restarted_at_once() {
          restart-all u pay b
          restart-all v pay nobody
          restart-all w any - 1
-         restart-all x any a 10 7
+         restart-all x any a 10 13
          restart-all y any
          restart-all z any
          tick
@@ -426,15 +426,52 @@ fn many_are_restarted_at_once() {
             tried uncertain: #15 call #14 uncertain
             pass 3600000: ok
             tick: #16 call #14 uncertain | #17 call #11 uncertain | #18 call #8 uncertain | #19 run #7 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #20 run #7 escalated | #21 run #10 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #22 run #10 escalated | #23 run #13 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #24 run #13 escalated
-            restart-all u pay b: #25 Restarted { run: 13, previous: 24, step: 1, deadline: Stamp(7238924697600000018) } | #26 run #13 escalated | #27 Restarted { run: 7, previous: 20, step: 1, deadline: Stamp(7238924697600000018) } | #28 run #7 escalated | #29 ControlledMany { control: Restart { step: 0 }, count: 2, next: 0 }
-            restart-all v pay nobody: #30 ControlledMany { control: Restart { step: 0 }, count: 0, next: 0 }
-            restart-all w any - 1: #31 Restarted { run: 7, previous: 28, step: 0, deadline: Stamp(7238924697600000020) } | #32 ControlledMany { control: Restart { step: 0 }, count: 1, next: 7 }
-            restart-all x any a 10 7: #33 Restarted { run: 13, previous: 26, step: 0, deadline: Stamp(7238924697600000021) } | #34 ControlledMany { control: Restart { step: 0 }, count: 1, next: 0 } | -> resend #8 attempt 2
-            restart-all y any: #35 Restarted { run: 10, previous: 22, step: 0, deadline: Stamp(7238924697600000022) } | #36 ControlledMany { control: Restart { step: 0 }, count: 1, next: 0 } | -> resend #14 attempt 2
-            restart-all z any: #37 ControlledMany { control: Restart { step: 0 }, count: 0, next: 0 } | -> resend #11 attempt 2
+            restart-all u pay b: #25 Restarted { run: 13, previous: 24, step: 1, deadline: Stamp(7238924697600000018) } | #26 Controlled { run: 13, previous: 25, control: Restart { step: 1 } } | #27 run #13 escalated | #28 Restarted { run: 7, previous: 20, step: 1, deadline: Stamp(7238924697600000018) } | #29 Controlled { run: 7, previous: 28, control: Restart { step: 1 } } | #30 run #7 escalated | #31 ControlledMany { control: Restart { step: 0 }, count: 2, next: 0 }
+            restart-all v pay nobody: #32 ControlledMany { control: Restart { step: 0 }, count: 0, next: 0 }
+            restart-all w any - 1: #33 Restarted { run: 13, previous: 27, step: 0, deadline: Stamp(7238924697600000020) } | #34 Controlled { run: 13, previous: 33, control: Restart { step: 0 } } | #35 ControlledMany { control: Restart { step: 0 }, count: 1, next: 13 }
+            restart-all x any a 10 13: #36 Restarted { run: 7, previous: 30, step: 0, deadline: Stamp(7238924697600000021) } | #37 Controlled { run: 7, previous: 36, control: Restart { step: 0 } } | #38 ControlledMany { control: Restart { step: 0 }, count: 1, next: 0 } | -> resend #14 attempt 2
+            restart-all y any: #39 Restarted { run: 10, previous: 22, step: 0, deadline: Stamp(7238924697600000022) } | #40 Controlled { run: 10, previous: 39, control: Restart { step: 0 } } | #41 ControlledMany { control: Restart { step: 0 }, count: 1, next: 0 } | -> resend #8 attempt 2
+            restart-all z any: #42 ControlledMany { control: Restart { step: 0 }, count: 0, next: 0 } | -> resend #11 attempt 2
             tick: 
-            tried committed: #38 call #8 ended committed | #39 run #7 step 0 attempt 1 done #38 committed | -> Act #7 step 1 attempt 1
-            do: #40 Posted 10 019b76da-a800-7000-8000-0000001ee512/b | #41 run #7 step 1 attempt 1 done #40  | #42 run #7 done
+            tried committed: #43 call #14 ended committed | #44 run #13 step 0 attempt 1 done #43 committed | -> Act #13 step 1 attempt 1
+            do: #45 Posted 10 019b76da-a800-7000-8000-000000367dc8/b | #46 run #13 step 1 attempt 1 done #45  | #47 run #13 done
+        "#]],
+    );
+}
+
+/// The page of the run around it comes behind the page of the nested run.
+#[test]
+fn a_nested_run_and_the_run_around_it_are_restarted_from_page_to_page() {
+    check(
+        "define i inner: x=call! y=transfer
+         define o outer: n=saga z=transfer
+         start r outer
+         do inner
+         do
+         tried uncertain
+         pass 3600000
+         tick
+         restart-all s any - 1
+         restart-all t any - 1 8
+         tick
+         tried committed
+         do
+         do",
+        expect![[r#"
+            define i inner: x=call! y=transfer: #5 defined inner 1
+            define o outer: n=saga z=transfer: #6 defined outer 1
+            start r outer: #7 started outer of #6 | -> Act #7 step 0 attempt 1
+            do inner: #8 started inner of #5 | -> Act #8 step 0 attempt 1
+            do: #9 call 019b76da-a800-7000-8000-00000022a933/x | -> call #9 attempt 1
+            tried uncertain: #10 call #9 uncertain
+            pass 3600000: ok
+            tick: #11 call #9 uncertain | #12 run #8 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #13 run #8 escalated, Cancelled | #14 run #7 step 0 attempt 1 uncertain #13 escalated | #15 run #7 escalated
+            restart-all s any - 1: #16 Restarted { run: 8, previous: 13, step: 0, deadline: Stamp(7238924697600000013) } | #17 Controlled { run: 8, previous: 16, control: Restart { step: 0 } } | #18 ControlledMany { control: Restart { step: 0 }, count: 1, next: 8 }
+            restart-all t any - 1 8: #19 Restarted { run: 7, previous: 15, step: 0, deadline: Stamp(7238924697600000014) } | #20 Controlled { run: 7, previous: 19, control: Restart { step: 0 } } | #21 ControlledMany { control: Restart { step: 0 }, count: 1, next: 0 } | -> resend #9 attempt 2
+            tick: 
+            tried committed: #22 call #9 ended committed | #23 run #8 step 0 attempt 1 done #22 committed | -> Act #8 step 1 attempt 1
+            do: #24 Posted 10 019b76da-a800-7000-8000-00000022a933/y | #25 run #8 step 1 attempt 1 done #24  | #26 run #8 done | #27 run #7 step 0 attempt 1 done #26 done | -> Act #7 step 1 attempt 1
+            do: #28 Posted 10 019b76da-a800-7000-8000-0000001ee512/z | #29 run #7 step 1 attempt 1 done #28  | #30 run #7 done
         "#]],
     );
 }
@@ -465,11 +502,11 @@ fn a_nested_run_and_the_run_around_it_are_restarted_together() {
             tried uncertain: #10 call #9 uncertain
             pass 3600000: ok
             tick: #11 call #9 uncertain | #12 run #8 step 0 attempt 1 uncertain #0 nobody knows whether the call was done | #13 run #8 escalated, Cancelled | #14 run #7 step 0 attempt 1 uncertain #13 escalated | #15 run #7 escalated
-            restart-all s any: #16 Restarted { run: 8, previous: 13, step: 0, deadline: Stamp(7238924697600000013) } | #17 Restarted { run: 7, previous: 15, step: 0, deadline: Stamp(7238924697600000013) } | #18 ControlledMany { control: Restart { step: 0 }, count: 2, next: 0 }
+            restart-all s any: #16 Restarted { run: 8, previous: 13, step: 0, deadline: Stamp(7238924697600000013) } | #17 Controlled { run: 8, previous: 16, control: Restart { step: 0 } } | #18 Restarted { run: 7, previous: 15, step: 0, deadline: Stamp(7238924697600000013) } | #19 Controlled { run: 7, previous: 18, control: Restart { step: 0 } } | #20 ControlledMany { control: Restart { step: 0 }, count: 2, next: 0 }
             tick: Try { call: 9, attempt: 2, phase: Resend, until: Stamp(7238570844160000014) } | -> resend #9 attempt 2
-            tried committed: #19 call #9 ended committed | #20 run #8 step 0 attempt 1 done #19 committed | -> Act #8 step 1 attempt 1
-            do: #21 Posted 10 019b76da-a800-7000-8000-00000022a933/y | #22 run #8 step 1 attempt 1 done #21  | #23 run #8 done | #24 run #7 step 0 attempt 1 done #23 done | -> Act #7 step 1 attempt 1
-            do: #25 Posted 10 019b76da-a800-7000-8000-0000001ee512/z | #26 run #7 step 1 attempt 1 done #25  | #27 run #7 done
+            tried committed: #21 call #9 ended committed | #22 run #8 step 0 attempt 1 done #21 committed | -> Act #8 step 1 attempt 1
+            do: #23 Posted 10 019b76da-a800-7000-8000-00000022a933/y | #24 run #8 step 1 attempt 1 done #23  | #25 run #8 done | #26 run #7 step 0 attempt 1 done #25 done | -> Act #7 step 1 attempt 1
+            do: #27 Posted 10 019b76da-a800-7000-8000-0000001ee512/z | #28 run #7 step 1 attempt 1 done #27  | #29 run #7 done
         "#]],
     );
 }

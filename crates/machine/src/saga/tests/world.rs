@@ -4,7 +4,7 @@
 //! define KEY NAME: ID[@AFTER+AFTER]=KIND[/KIND][!][*N] ...     `!` the pivot, `*N` attempts; after the one before if not said
 //! start KEY NAME        delayed KEY NAME MS        do [NAME]        fail        tried FINDING
 //! cancel|pause|resume KEY        restart KEY STEP [RUN]        cancel-all KEY [LIMIT AFTER]        run        pass MS
-//! restart-all KEY SAGA|any [STEP] [LIMIT AFTER]
+//! restart-all KEY SAGA|any [STEP] [LIMIT BEFORE]
 //! tick        claim N        resolve KEY CALL committed|refused
 //! ```
 //!
@@ -126,10 +126,10 @@ impl Sagas {
             }
             ["restart-all", key, saga, ref of @ ..] => {
                 let number = |at: usize| of.get(at).map(|number| number.parse().unwrap());
-                let (limit, after) = (number(1).unwrap_or(10), number(2).unwrap_or(0));
+                let (limit, before) = (number(1).unwrap_or(10), number(2).unwrap_or(0));
                 let saga = if saga == "any" { "" } else { saga };
                 let from = of.first().copied().filter(|from| *from != "-").unwrap_or_default();
-                self.command(key, &SagaOp::RestartMany { saga, from, after, limit })
+                self.command(key, &SagaOp::RestartMany { saga, from, before, limit })
             }
             ["run"] => self.world.machine.run(self.run).map_or("none".into(), |run| {
                 let planned = &self.world.machine.sagas.definition(run.definition).unwrap().plan.steps;
