@@ -55,7 +55,7 @@ async fn page(
 ) -> Answer<RunsControlled> {
     let asked = write.apply(client.control_runs(control, filter));
     match (&write.key, &filter.cursor) {
-        (Some(key), Some(cursor)) => asked.key(&page_key(key, cursor)),
+        (Some(key), Some(cursor)) => asked.key(page_key(key, cursor)),
         _ => asked,
     }
     .await
