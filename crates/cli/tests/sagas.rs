@@ -210,5 +210,6 @@ fn many_runs_page_by_page() {
 
         For more information, try '--help'.
         [exit status: 2]
-    "#]].assert_eq(&shown);
+    "#]]
+    .assert_eq(&shown);
 }
