@@ -171,7 +171,7 @@ impl RetryPolicy {
 
     /// The same for a call that is itself a later attempt.
     fn withdraw_again(&self, now: Duration) -> bool {
-        self.counted(self.budget.withdraw_again(&self.budget_of_process, now))
+        self.counted(self.budget.withdraw_again(&self.budget_of_process, now).is_some())
     }
 
     fn counted(&self, granted: bool) -> bool {
