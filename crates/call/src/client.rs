@@ -18,6 +18,7 @@ use crate::layer::retry::IDEMPOTENCY_KEY;
 use crate::settings::{Settings, SettingsError};
 use crate::stack::{Destination, Origin};
 use crate::terms::{Attempt, Terms};
+use crate::turn::{ProcessTurns, Turn};
 
 /// One call to make.
 #[derive(Clone, Debug)]
@@ -41,8 +42,6 @@ pub struct Call {
     pub retries_max: u32,
     /// Whether it changes nothing: only then may it be hedged.
     pub read: bool,
-    /// Whether it is a later attempt at what was tried before: [`Terms::again`].
-    pub again: bool,
     /// The largest body of an answer that is read, where the destination's own bound is not lower. Default no bound.
     pub answer_bytes_max: u64,
 }
@@ -59,7 +58,6 @@ impl Call {
             key: None,
             deadline: Duration::from_millis(words::DEADLINE_DEFAULT_MS),
             retries_max: crate::terms::RETRIES_MAX,
-            again: false,
             answer_bytes_max: u64::MAX,
         }
     }
@@ -99,7 +97,7 @@ pub struct Client {
 struct Shared {
     settings: Settings,
     tls: Arc<rustls::ClientConfig>,
-    budget: Arc<Budget>,
+    turns: Arc<ProcessTurns>,
     /// By `host:port`, apart for clear text and TLS.
     known: RwLock<[HashMap<Box<str>, Arc<Destination>>; 2]>,
 }
@@ -148,15 +146,36 @@ impl Client {
             Some(tls) => Arc::clone(tls),
             None => Arc::new(system_tls()?),
         };
-        let budget = Arc::new(Budget::new(settings.budget));
-        Ok(Self { shared: Arc::new(Shared { settings, tls, budget, known: RwLock::default() }) })
+        let turns = Arc::new(ProcessTurns::new(Arc::new(Budget::new(settings.budget))));
+        Ok(Self { shared: Arc::new(Shared { settings, tls, turns, known: RwLock::default() }) })
     }
 
     /// Makes the call. Ends by its deadline, whatever the receiver does. Dropped before, the call is given up, and what
     /// became of it is as uncertain as after a time-out.
     pub async fn call(&self, call: Call) -> Report {
+        self.make(call, false).await
+    }
+
+    /// Waits for a turn of a later attempt at what was tried before, or of a question what became of it, at most so long;
+    /// `None` if none came. `asked` says how often it had one before: who was asked least goes first.
+    ///
+    /// # Errors
+    /// What keeps the destination from being asked at all.
+    pub async fn turn(&self, url: &Uri, asked: u32, wait: Duration) -> Result<Option<Turn>, Evidence> {
+        let destination = self.destination(url)?;
+        let turn = destination.turns.take(asked, wait).await;
+        destination.retry.counted(turn.is_some());
+        Ok(turn)
+    }
+
+    /// Makes that later attempt, likewise. [`Turn::give_back`] if what it found settles what it was about.
+    pub async fn call_in_turn(&self, call: Call, _: &Turn) -> Report {
+        self.make(call, true).await
+    }
+
+    async fn make(&self, call: Call, again: bool) -> Report {
         let starting = Terms::starting(Instant::now(), call.deadline, call.retries_max, call.read);
-        let terms = Terms { again: call.again, answer_bytes_max: call.answer_bytes_max, ..starting };
+        let terms = Terms { again, answer_bytes_max: call.answer_bytes_max, ..starting };
         let result = match self.destination(&call.url) {
             Ok(destination) => {
                 let request = request_of(call, terms.clone());
@@ -206,7 +225,7 @@ impl Client {
         if let Some(found) = self.known(secure, &authority, now_ms) {
             return Ok(found);
         }
-        let made = Destination::new(&origin, &self.shared.settings, &self.shared.tls, &self.shared.budget)?;
+        let made = Destination::new(&origin, &self.shared.settings, &self.shared.tls, &self.shared.turns)?;
         made.used_ms.store(now_ms, Ordering::Relaxed);
         let mut known = self.shared.known.write().unwrap_or_else(PoisonError::into_inner);
         if known[0].len() + known[1].len() >= self.shared.settings.destinations_max {

@@ -48,6 +48,7 @@ mod settings;
 mod stack;
 mod terms;
 pub mod transport;
+mod turn;
 
 pub use client::{Answer, Call, Client, DestinationStatus, EndpointStatus, Report, USER_AGENT, key_value};
 pub use core::backoff::Backoff;
@@ -62,3 +63,4 @@ pub use settings::{DestinationSettings, Settings, SettingsError};
 pub use terms::{Attempt, RETRIES_MAX, Terms};
 pub use transport::address::{AddressPolicy, AllowList, AllowListError, LoopbackOnly};
 pub use transport::{Protocol, TransportSettings};
+pub use turn::{ProcessTurns, Turn, Turns};

@@ -20,6 +20,7 @@ use crate::layer::retry::{Retry, RetryCounters, RetryPolicy};
 use crate::settings::{DestinationSettings, Settings};
 use crate::transport::Transport;
 use crate::transport::connect::Tls;
+use crate::turn::{ProcessTurns, Turns};
 
 pub(crate) type EndpointService = Circuit<Transport>;
 pub(crate) type Stack = Deadline<Retry<Hedge<Attempt<Bulkhead<Resolve<EndpointService>>>>>>;
@@ -38,6 +39,7 @@ pub(crate) struct Origin {
 pub(crate) struct Destination {
     pub(crate) stack: Stack,
     pub(crate) retry: Arc<RetryPolicy>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) hedge: Arc<HedgePolicy>,
     pub(crate) balance: Balance<EndpointService>,
     pub(crate) bulkhead: Bulkhead<Resolve<EndpointService>>,
@@ -49,13 +51,14 @@ impl Destination {
         origin: &Origin,
         settings: &Settings,
         tls: &rustls::ClientConfig,
-        budget_of_process: &Arc<Budget>,
+        process: &Arc<ProcessTurns>,
     ) -> Result<Self, Evidence> {
         let own = settings.of(&origin.host, origin.port).clone();
         let tls = if origin.secure { Some(Tls::new(tls, &origin.host, own.transport.protocol)?) } else { None };
         let budget = Arc::new(Budget::new(own.budget));
-        let retry = Arc::new(retry_policy(&own, &budget, budget_of_process));
-        let hedge = Arc::new(hedge_policy(&own, &budget, budget_of_process));
+        let turns = Arc::new(Turns::new(Arc::clone(&budget), Arc::clone(process)));
+        let retry = Arc::new(retry_policy(&own, &budget, process.budget(), &turns));
+        let hedge = Arc::new(hedge_policy(&own, &budget, process.budget()));
 
         // One of the endpoints, by load, suspicion and readiness; which ones there are comes from above.
         let balance = Balance::new(Vec::new(), own.rotation);
@@ -75,7 +78,7 @@ impl Destination {
         if let Some(checks) = own.health {
             tokio::spawn(health::run(balance.downgrade(), origin.to_string(), checks));
         }
-        Ok(Self { stack, retry, hedge, balance, bulkhead, used_ms: AtomicU64::new(0) })
+        Ok(Self { stack, retry, turns, hedge, balance, bulkhead, used_ms: AtomicU64::new(0) })
     }
 }
 
@@ -99,11 +102,17 @@ const NEVER_OPENS: BreakerSettings = BreakerSettings {
     open_max: std::time::Duration::ZERO,
 };
 
-fn retry_policy(own: &DestinationSettings, budget: &Arc<Budget>, of_process: &Arc<Budget>) -> RetryPolicy {
+fn retry_policy(
+    own: &DestinationSettings,
+    budget: &Arc<Budget>,
+    of_process: &Arc<Budget>,
+    turns: &Arc<Turns>,
+) -> RetryPolicy {
     RetryPolicy {
         backoff: own.backoff,
         budget: Arc::clone(budget),
         budget_of_process: Arc::clone(of_process),
+        turns: Arc::clone(turns),
         meanings: own.meanings,
         attempt_min: own.attempt_min,
         counters: RetryCounters::default(),

@@ -17,8 +17,8 @@ pub struct Terms {
     pub retries_max: u32,
     /// Whether it changes nothing: only then may it be hedged.
     pub read: bool,
-    /// Whether it is a later attempt at what was tried before, or asks what became of it. Then it is counted as a retry,
-    /// and where the budget has no room for it nothing is sent: [`Evidence::BudgetEmpty`].
+    /// Whether it is a later attempt at what was tried before, or asks what became of it: it had to have a
+    /// [`Turn`](crate::Turn), and is not counted once more.
     pub again: bool,
     /// The largest body of an answer that is read, where the destination's own bound is not lower.
     pub answer_bytes_max: u64,

@@ -95,7 +95,8 @@ impl Budget {
         let floor = self.settings.floor.max(self.settings.floor_again);
         let mut own = self.lock();
         let is_own = own.from_own(self.settings.percent, floor, tick(now)).is_none();
-        let oldest = if is_own { own.oldest(|tick| tick.shares + tick.floors) } else { above.lock().oldest(|tick| tick.floors) };
+        let oldest =
+            if is_own { own.oldest(|tick| tick.shares + tick.floors) } else { above.lock().oldest(|tick| tick.floors) };
         oldest.map(|at| Duration::from_millis(at + WINDOW_TICKS + 1))
     }
 
@@ -406,7 +407,11 @@ mod tests {
         let granted = (0..50).filter(|_| healthy.withdraw(&process, now)).count();
         assert_eq!(granted, 20, "its own tenth, whatever others took on their floors");
         assert_eq!(process.spent(now), (200, 120));
-        assert_eq!(down[19].room_at(&process, now), Some(now + WINDOW + Duration::from_millis(1)), "the process has none");
+        assert_eq!(
+            down[19].room_at(&process, now),
+            Some(now + WINDOW + Duration::from_millis(1)),
+            "the process has none"
+        );
     }
 
     #[test]

@@ -45,7 +45,6 @@ pub fn of_evidence(evidence: &Evidence) -> Sign {
         Evidence::GrpcStatus { .. } => Sign::Good,
         Evidence::DeadlinePassed
         | Evidence::LimitReached
-        | Evidence::BudgetEmpty
         | Evidence::CircuitOpen
         | Evidence::RequestInvalid(_)
         | Evidence::NameNotResolved(_)
@@ -89,8 +88,7 @@ mod tests {
 
     #[test]
     fn our_own_rejections_never_count() {
-        for evidence in [Evidence::DeadlinePassed, Evidence::LimitReached, Evidence::BudgetEmpty, Evidence::CircuitOpen]
-        {
+        for evidence in [Evidence::DeadlinePassed, Evidence::LimitReached, Evidence::CircuitOpen] {
             assert_eq!(of_evidence(&evidence), Sign::None, "{evidence}");
         }
     }

@@ -78,8 +78,6 @@ pub enum Evidence {
     DeadlinePassed,
     /// The bound on concurrent calls was reached.
     LimitReached,
-    /// A later attempt at what was tried before, and the retry budget had no room for it.
-    BudgetEmpty,
     /// The breakers of all endpoints that could be asked are open.
     CircuitOpen,
     /// The request cannot be sent at all.
@@ -155,7 +153,6 @@ impl Evidence {
         match self {
             Self::DeadlinePassed
             | Self::LimitReached
-            | Self::BudgetEmpty
             | Self::CircuitOpen
             | Self::RequestInvalid(_)
             | Self::NameNotResolved(_)
@@ -304,7 +301,6 @@ impl fmt::Display for Evidence {
             Self::GrpcStatus { code: None } => f.write_str("answered without a gRPC status"),
             Self::DeadlinePassed => f.write_str("the deadline left no time for it"),
             Self::LimitReached => f.write_str("the bound on concurrent calls is reached"),
-            Self::BudgetEmpty => f.write_str("the retry budget has no room for it"),
             Self::CircuitOpen => f.write_str("the circuit breaker is open"),
             Self::RequestInvalid(what) => write!(f, "the request cannot be sent: {what}"),
             Self::NameNotResolved(host) => write!(f, "no address for {host}"),

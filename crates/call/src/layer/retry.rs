@@ -16,6 +16,7 @@ use crate::core::hop::{ATTEMPT, Hop};
 use crate::core::verdict::{Evidence, Meanings, Verdict, settle};
 use crate::terms::{RETRIES_MAX, Terms};
 use crate::transport::read::Trailers;
+use crate::turn::Turns;
 
 /// Names the effect; the same on each attempt.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -29,6 +30,8 @@ pub struct RetryPolicy {
     pub budget: Arc<Budget>,
     /// The process's.
     pub budget_of_process: Arc<Budget>,
+    /// Who waits for them.
+    pub turns: Arc<Turns>,
     /// What its answers mean.
     pub meanings: Meanings,
     /// No retry begins with less time than this.
@@ -68,16 +71,12 @@ impl<S: Exchange> Retry<S> {
         let keyed = request.headers().contains_key(IDEMPOTENCY_KEY);
         let retries_max = if outer.forbids_retries() { 0 } else { terms.retries_max.min(RETRIES_MAX) };
         let now = clock::now();
-        if terms.again {
-            if !policy.withdraw_again(now) {
-                terms.conclude(Verdict::NotDone(Evidence::BudgetEmpty));
-                return Err(Evidence::BudgetEmpty);
-            }
-        } else {
+        if !terms.again {
             // What is a retry for an outer hop is no first attempt for this one, and earns no retries.
             if outer.attempt == 1 {
                 policy.budget.first(now);
                 policy.budget_of_process.first(now);
+                policy.turns.ring();
             }
             policy.counters.requests.fetch_add(1, Ordering::Relaxed);
         }
@@ -130,7 +129,6 @@ fn may_try_again(verdict: &Verdict, keyed: bool) -> bool {
         Verdict::NotDone(
             Evidence::DeadlinePassed
             | Evidence::LimitReached
-            | Evidence::BudgetEmpty
             | Evidence::CircuitOpen
             | Evidence::RequestInvalid(_)
             | Evidence::AddressRefused(_),
@@ -161,20 +159,17 @@ impl RetryPolicy {
         }
     }
 
-    /// Takes the retry out of the budget, before the backoff, unless it could not finish in time anyway.
+    /// Takes the retry out of the budget, before the backoff, unless it could not finish in time anyway, or somebody waits
+    /// for what there is: a later attempt is of what has been open for longer.
     fn withdraw(&self, pause: Duration, terms: &Terms) -> Option<Duration> {
         if terms.remaining(Instant::now()) < pause.saturating_add(self.attempt_min) {
             return None;
         }
-        self.counted(self.budget.withdraw(&self.budget_of_process, clock::now())).then_some(pause)
+        let granted = self.turns.waiting() == 0 && self.budget.withdraw(&self.budget_of_process, clock::now());
+        self.counted(granted).then_some(pause)
     }
 
-    /// The same for a call that is itself a later attempt.
-    fn withdraw_again(&self, now: Duration) -> bool {
-        self.counted(self.budget.withdraw_again(&self.budget_of_process, now).is_some())
-    }
-
-    fn counted(&self, granted: bool) -> bool {
+    pub(crate) fn counted(&self, granted: bool) -> bool {
         let counter = if granted { &self.counters.retries } else { &self.counters.budget_refusals };
         counter.fetch_add(1, Ordering::Relaxed);
         granted
