@@ -48,7 +48,7 @@ impl Courier {
         let generation = self.generation?;
         let is_mixed = self.under_way.values().any(|(other, _)| *other != generation);
         let is_full = self.under_way.len() >= UNDER_WAY_MAX;
-        if is_mixed || is_full { None } else { self.window.start() }
+        if is_mixed || is_full { None } else { self.window.start(true) }
     }
 
     /// An attempt is over.

@@ -199,9 +199,9 @@ impl World {
             ["tried", call, attempt, finding] => Op::Tried(Tried {
                 call: call.parse().unwrap(),
                 attempt: attempt.parse().unwrap(),
-                finding: (1..6).map(|n| Finding::from_number(n).unwrap()).find(|f| f.as_str() == finding).unwrap(),
+                finding: (1..7).map(|n| Finding::from_number(n).unwrap()).find(|f| f.as_str() == finding).unwrap(),
                 evidence: "seen",
-                tries: 1,
+                tries: u32::from(finding != Finding::Unasked.as_str()),
                 status: 200,
                 content_type: "text/plain",
                 body: b"hello",

@@ -9,6 +9,8 @@
 //!
 //! *In doubt* is what the caller declared: ask, resend, undo, or a person. *Again* is after a backoff. Once a call was
 //! uncertain, that an attempt did nothing says nothing about the one before it: then only an answer ends the call.
+//!
+//! An attempt that had no turn is none, whatever it was to ask: [`unasked`] puts it off, and it comes under the same number.
 
 use words::Stamp;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -29,6 +31,8 @@ pub(crate) enum Next {
 
 /// The shortest and the longest backoff's upper end, in milliseconds.
 const BACKOFF_MS: (u64, u64) = (50, 60_000);
+/// The shortest and the longest time within which an attempt that had no turn comes again, in milliseconds.
+const PUT_OFF_MS: (u64, u64) = (1_000, 60_000);
 /// The longest a receiver's `Retry-After` is followed, in milliseconds.
 const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
 /// After an attempt at `call` found `finding`.
@@ -36,6 +40,7 @@ pub(super) fn after(call: u64, open: OpenCall, finding: Finding, retry_after_ms:
     let wait_ms = backoff_ms(call, open.attempt).max(retry_after_ms.min(RETRY_AFTER_MS_MAX));
     let again = |phase| Next::Open(OpenCall { phase, state: State::Waiting { due: now.plus_ms(wait_ms) }, ..open });
     match (open.phase, finding) {
+        (_, Finding::Unasked) => Next::Open(unasked(call, open, now)),
         (Phase::Call | Phase::Resend, Finding::Committed) | (Phase::Probe, Finding::Committed) => {
             Next::End(CallEnd::Committed)
         }
@@ -53,6 +58,18 @@ pub(super) fn after(call: u64, open: OpenCall, finding: Finding, retry_after_ms:
         (Phase::Compensate, _) if open.bound().is_some_and(|bound| bound <= now) => escalated(open, now),
         (Phase::Compensate, Finding::NotDone | Finding::StillAtIt | Finding::Uncertain) => again(Phase::Compensate),
     }
+}
+
+/// After an attempt at `call` that had no turn: as it was before. It comes again within a minute, and within half of the time
+/// that is left, so that nothing comes to its deadline or bound for want of turns that were there. What is to be undone is
+/// tried at least once, however late.
+fn unasked(call: u64, open: OpenCall, now: Stamp) -> OpenCall {
+    let end = if open.phase == Phase::Call { Some(open.deadline) } else { open.bound() };
+    let left_ms = end.map_or(u64::MAX, |end| end.millis().saturating_sub(now.millis()));
+    let most = if left_ms == 0 { PUT_OFF_MS.1 } else { (left_ms / 2).clamp(PUT_OFF_MS.0, PUT_OFF_MS.1) };
+    // What draws has to differ from turn to turn, or those that were put off together would come together again.
+    let due = now.plus_ms(1 + xxh3_64_with_seed(&call.to_le_bytes(), now.raw()) % most);
+    OpenCall { attempt: open.attempt.saturating_sub(1), state: State::Waiting { due }, ..open }
 }
 
 /// Nobody knows whether the call was done.

@@ -89,6 +89,8 @@ pub enum Finding {
     StillAtIt = 4,
     /// Nobody knows.
     Uncertain = 5,
+    /// Nothing was asked: whoever was to ask had no turn. It is as if the attempt had not come yet.
+    Unasked = 6,
 }
 
 /// What came of an attempt.
@@ -281,11 +283,12 @@ impl Finding {
             Self::NotDone => "not_done",
             Self::StillAtIt => "still_at_it",
             Self::Uncertain => "uncertain",
+            Self::Unasked => "unasked",
         }
     }
 
     pub(crate) fn from_number(number: u8) -> Result<Self, Corrupt> {
-        let all = [Self::Committed, Self::Refused, Self::NotDone, Self::StillAtIt, Self::Uncertain];
+        let all = [Self::Committed, Self::Refused, Self::NotDone, Self::StillAtIt, Self::Uncertain, Self::Unasked];
         all.into_iter().find(|finding| *finding as u8 == number).ok_or(Corrupt("an unknown finding"))
     }
 }

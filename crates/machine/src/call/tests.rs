@@ -240,6 +240,88 @@ fn an_attempt_that_nobody_reports_is_uncertain() {
 }
 
 #[test]
+fn an_attempt_without_a_turn_is_none() {
+    let mut world = World::new(1);
+    world.talk("call k1 resend\n tried 0 1 uncertain\n pass 200\n tick\n tried 0 2 uncertain");
+    let backoff = |world: &World| world.machine.next_timer().unwrap().millis() - world.stamp.millis();
+    let told = world.machine.call(0).unwrap().newest;
+    for turn in 0..100 {
+        let due = world.machine.next_timer().unwrap();
+        world.stamp = Stamp::from_raw(due.raw() - 1);
+        assert!(world.line("tick").contains("attempt: 3"), "turn {turn}: the same attempt comes again");
+        world.line("tried 0 3 unasked");
+        let call = world.machine.call(0).unwrap();
+        assert_eq!((call.attempt, call.tries, call.newest), (2, 2, told), "turn {turn}: nothing was tried or told");
+        assert!(backoff(&world) <= 30_000, "turn {turn}: soon enough for the bound of a minute");
+        if call.uncertain_since.unwrap().plus_ms(58_000) < world.stamp {
+            break;
+        }
+    }
+    assert!(world.machine.call(0).unwrap().uncertain_since.is_some_and(|since| since.plus_ms(58_000) < world.stamp));
+}
+
+#[test]
+fn what_is_to_be_undone_is_asked_for_before_a_person_is() {
+    // The bound and the one after it are over before there was a turn.
+    check(
+        "call k1 resend compensate
+         tried 0 1 uncertain
+         pass 61000
+         tick
+         pass 5
+         tick
+         tried 0 2 unasked
+         pass 121000
+         tick
+         tried 0 2 unasked
+         pass 61000
+         tick
+         tried 0 2 not_done
+         pass 61000
+         tick",
+        expect![[r#"
+            call k1 resend compensate: pending #0 | Try { call: 0, attempt: 1, phase: Call, until: Stamp(7238556061696000001) }
+            tried 0 1 uncertain: noted
+            pass 61000: ok
+            tick: Try { call: 0, attempt: 2, phase: Compensate, until: Stamp(7238556348416000003) }
+            pass 5: ok
+            tick: 
+            tried 0 2 unasked: noted
+            pass 121000: ok
+            tick: Try { call: 0, attempt: 2, phase: Compensate, until: Stamp(7238556844052480006) }
+            tried 0 2 unasked: noted
+            pass 61000: ok
+            tick: Try { call: 0, attempt: 2, phase: Compensate, until: Stamp(7238557093908480008) }
+            tried 0 2 not_done: noted
+            pass 61000: ok
+            tick: 
+        "#]],
+    );
+}
+
+#[test]
+fn what_persists_has_its_deadline_though_it_has_no_turn() {
+    check(
+        "call k1 resend escalate persistent
+         tried 0 1 not_done
+         pass 200
+         tick
+         tried 0 2 unasked
+         pass 20000
+         tick",
+        expect![[r#"
+            call k1 resend escalate persistent: pending #0 | Try { call: 0, attempt: 1, phase: Call, until: Stamp(7238556061696000001) }
+            tried 0 1 not_done: noted
+            pass 200: ok
+            tick: Try { call: 0, attempt: 2, phase: Call, until: Stamp(7238556061696000001) }
+            tried 0 2 unasked: noted
+            pass 20000: ok
+            tick: #0 ended: #2 not_done of #0 after 1 tries, uncertain 0 us: its deadline passed before it could be tried again
+        "#]],
+    );
+}
+
+#[test]
 fn what_persists_is_tried_until_its_deadline() {
     let mut world = World::new(1);
     world.line("call k1 resend escalate persistent");
@@ -328,6 +410,7 @@ fn step() -> impl Strategy<Value = Step> {
         Finding::StillAtIt,
         Finding::Uncertain,
         Finding::Uncertain,
+        Finding::Unasked,
     ]);
     prop_oneof![
         3 => (doubt, way_out, any::<bool>()).prop_map(|(doubt, way_out, persistent)| Step::Call { doubt, way_out, persistent }),

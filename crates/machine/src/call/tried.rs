@@ -10,7 +10,7 @@ use crate::topic::publish::publish_built_in;
 use crate::turn::Turn;
 
 use super::open::{OpenCall, State};
-use super::order::Tried;
+use super::order::{Finding, Tried};
 use super::{end, next};
 
 /// Takes the result in. One of an attempt that is not under way any more changes nothing: its call was judged without it.
@@ -49,7 +49,14 @@ pub(crate) fn performers_lost<A: Archive>(turn: &mut Turn<'_, A>) -> Result<(), 
 fn judge<A: Archive>(turn: &mut Turn<'_, A>, open: OpenCall, tried: &Tried<'_>) -> Result<(), ApplyError> {
     let open = OpenCall { tries: open.tries.saturating_add(tried.tries), ..open };
     let then = next::after(tried.call, open, tried.finding, tried.retry_after_ms, turn.stamp);
-    follow(turn, open, then, tried)
+    match then {
+        // Nothing was tried, and so nothing is written down.
+        next::Next::Open(then) if tried.finding == Finding::Unasked => {
+            turn.machine.calls.set(tried.call, then);
+            Ok(())
+        }
+        then => follow(turn, open, then, tried),
+    }
 }
 
 /// Makes of a call what was decided on the ground of `tried`, and writes that down.

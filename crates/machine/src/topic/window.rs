@@ -56,6 +56,8 @@ pub struct WindowAsk {
 pub enum AttemptEnd {
     /// The receiver has it.
     Done,
+    /// No attempt was made: there was no turn for it. It is as before, and may be begun again.
+    Unasked,
     /// It does not, or nobody knows.
     Failed {
         /// The receiver's HTTP status; 0 without an answer.
@@ -128,10 +130,17 @@ impl DeliveryWindow {
                 return;
             }
         }
+        // What failed before takes no more than half of the room, or it would keep out what is new.
+        let mut room =
+            self.events_max.div_ceil(2).saturating_sub(self.open.values().filter(|open| open.is_parked).count());
         for delivery in deliveries.ready {
             let offset = delivery.event.offset;
+            if room == 0 {
+                break;
+            }
             if !self.open.contains_key(&offset) && !self.results.contains_key(&offset) {
                 self.open(delivery, true);
+                room -= 1;
             }
         }
         for delivery in deliveries.fresh {
@@ -149,8 +158,12 @@ impl DeliveryWindow {
     }
 
     /// The next event to send, which is under way from now on; `None` if all that is here is, or waits behind one that is.
-    pub fn start(&mut self) -> Option<Delivery> {
-        let next = self.open.iter().find(|(offset, open)| !open.is_under_way && self.may_start(**offset, open));
+    /// One that failed before only where `again` allows it.
+    pub fn start(&mut self, again: bool) -> Option<Delivery> {
+        let may_start = |(offset, open): &(&u64, &Open)| {
+            !open.is_under_way && (again || open.delivery.attempts == 0) && self.may_start(**offset, open)
+        };
+        let next = self.open.iter().find(may_start);
         let next = *next?.0;
         let open = self.open.get_mut(&next)?;
         open.is_under_way = true;
@@ -171,10 +184,14 @@ impl DeliveryWindow {
         if generation != self.generation || !self.open.get(&offset).is_some_and(|open| open.is_under_way) {
             return;
         }
+        if end == AttemptEnd::Unasked {
+            self.open.entry(offset).and_modify(|open| open.is_under_way = false);
+            return;
+        }
         let Some(Open { delivery, .. }) = self.close(offset) else { return };
         let key = delivery.event.key;
         let missed = match end {
-            AttemptEnd::Done => None,
+            AttemptEnd::Done | AttemptEnd::Unasked => None,
             AttemptEnd::Failed { status, retry_after_ms, evidence } => {
                 Some((MissedBecause::Failed, status, retry_after_ms, evidence))
             }
@@ -299,7 +316,7 @@ mod tests {
 
     /// What may be started now.
     fn started(window: &mut DeliveryWindow) -> Vec<u64> {
-        std::iter::from_fn(|| window.start()).map(|delivery| delivery.event.offset).collect()
+        std::iter::from_fn(|| window.start(true)).map(|delivery| delivery.event.offset).collect()
     }
 
     /// What is reported: below, done, and missed.
@@ -333,6 +350,25 @@ mod tests {
         window.finish(1, 3, AttemptEnd::Done);
         assert_eq!(started(&mut window), [0]);
         assert_eq!(reported(&mut window), (5, vec![1, 3], vec![]), "what is parked holds nothing back");
+    }
+
+    #[test]
+    fn what_had_no_turn_is_as_before_and_keeps_out_nothing_new() {
+        let mut window = DeliveryWindow::new(1, 4);
+        window.take(window.ask(), deliveries(&[], &[], 0));
+        let failed_before = [(1, "a"), (2, "b"), (3, "c")];
+        let mut todo = deliveries(&failed_before, &[(7, "a"), (8, "d")], 9);
+        todo.ready.iter_mut().for_each(|delivery| delivery.attempts = 3);
+        window.take(window.ask(), todo);
+        assert_eq!(window.start(true).unwrap().event.offset, 1);
+        window.finish(1, 1, AttemptEnd::Unasked);
+        assert_eq!(window.start(false).unwrap().event.offset, 8, "7 waits behind 1, which failed before");
+        assert_eq!(window.start(false), None);
+        assert!(!window.report(&mut Vec::new()), "nothing came of it");
+        assert_eq!(started(&mut window), [1, 2], "3 finds no room");
+        window.finish(1, 1, AttemptEnd::Done);
+        assert_eq!(started(&mut window), [7]);
+        assert_eq!(reported(&mut window), (7, vec![1], vec![]));
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Post {
         let (machine, archive) = (&self.world.machine, &self.world.archive);
         let Some(todo) = machine.next_deliveries(archive, self.number, ask.from, ask.limit).unwrap() else { return };
         self.window.take(ask, todo);
-        while let Some(delivery) = self.window.start() {
+        while let Some(delivery) = self.window.start(true) {
             let (generation, key) = (delivery.generation, delivery.event.key.to_string());
             let is_free = |(of, _, other): &(u64, u64, String)| key.is_empty() || (*of, other) != (generation, &key);
             assert!(self.under_way.iter().all(is_free), "one of a key at a time");
