@@ -1,17 +1,19 @@
 //! One attempt at a durable call: its request, and what its answer means.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use call::{Call, Client, Report, Verdict};
+use call::{Call, Client, Evidence, Report, Turn, Verdict};
 use http::{HeaderValue, Method, StatusCode, header};
 use machine::{Body, CallAccepted, CallOrder, Finding, Op, Phase, Record, Tried, Undoes};
 use wire::trace::TraceContext;
 use words::{Key, Stamp};
 
+use crate::UnderWay;
 use crate::probe::Probe;
 use crate::request::{self, RequestError};
 use crate::secrets::CallSecrets;
 use crate::traces::Traces;
+use crate::turn::{self, Waited};
 
 /// How much of a receiver's answer is kept.
 const KEPT_BYTES_MAX: usize = 64 << 10;
@@ -29,6 +31,7 @@ pub(crate) struct With {
     /// What may stand in headers; `None` = nothing.
     pub(crate) secrets: Option<CallSecrets>,
     pub(crate) traces: Traces,
+    pub(crate) under_way: UnderWay,
 }
 
 /// What an attempt found out.
@@ -56,6 +59,10 @@ pub(crate) async fn perform(
     tell(call, attempt, &found)
 }
 
+fn unasked() -> Found {
+    Found { finding: Finding::Unasked, evidence: String::new(), report: None }
+}
+
 fn not_sent(why: impl std::fmt::Display) -> Found {
     Found { finding: Finding::NotDone, evidence: format!("nothing was sent: {why}"), report: None }
 }
@@ -79,14 +86,14 @@ async fn ask(
         Phase::Compensate => compensation_of(order, key, secrets),
     };
     let call = match call.map(|call| traced(call, with.traces.of(principal, key))) {
-        Ok(call) => {
-            let retries_max = order.tries_max.saturating_sub(1).min(3);
-            // Whatever an attempt after the first asks, it is asked because of the one before.
-            Call { deadline, retries_max, again: attempt > 1, ..call }
-        }
+        Ok(call) => Call { deadline, retries_max: order.tries_max.saturating_sub(1).min(3), ..call },
         Err(error) => return not_sent(error),
     };
-    let report = with.client.call(call).await;
+    let (report, turn) = match asked(with, attempt, call).await {
+        Ok(asked) => asked,
+        Err(Unmade::NoTurn) => return unasked(),
+        Err(Unmade::NotSent(evidence)) => return not_sent(evidence),
+    };
     let finding = match (&probe, &report.answer) {
         (Some(probe), Some(answer)) => probe.finding(answer.status.as_u16(), &answer.body),
         // A probe that was not answered says nothing.
@@ -96,7 +103,33 @@ async fn ask(
     };
     // What was seen last says more than what was made of it.
     let evidence = report.attempts.last().map_or_else(|| report.verdict.to_string(), |last| last.evidence.to_string());
+    if let (Some(turn), Finding::Committed | Finding::Refused) = (turn, finding) {
+        turn.give_back();
+    }
     Found { finding, evidence, report: Some(report) }
+}
+
+/// Why nothing was asked.
+enum Unmade {
+    NoTurn,
+    NotSent(Evidence),
+}
+
+/// Asks: whatever an attempt after the first asks, it is asked because of the one before, and so in its turn.
+async fn asked(with: &With, attempt: u32, call: Call) -> Result<(Report, Option<Turn>), Unmade> {
+    if attempt <= 1 {
+        return Ok((with.client.call(call).await, None));
+    }
+    let began = Instant::now();
+    match turn::wait(&with.client, &with.under_way, &call.url, attempt, call.deadline).await {
+        Waited::Turn(turn) => {
+            let deadline = call.deadline.saturating_sub(began.elapsed());
+            let report = with.client.call_in_turn(Call { deadline, ..call }, &turn).await;
+            Ok((report, Some(turn)))
+        }
+        Waited::InVain => Err(Unmade::NoTurn),
+        Waited::Impossible(evidence) => Err(Unmade::NotSent(evidence)),
+    }
 }
 
 /// Refusals of a request that say nothing about the one before it under the same key: who asks is not let in any more, or

@@ -118,8 +118,8 @@ struct Courier {
     target: Option<(u64, Arc<Target>)>,
     /// Whether the cell may have something new.
     is_to_look: bool,
-    /// The generation of each attempt that is under way, by its task.
-    generations: HashMap<tokio::task::Id, u64>,
+    /// Each attempt that is under way, by its task: the generation of its settings, and whether it is a later one.
+    attempts: HashMap<tokio::task::Id, (u64, bool)>,
     sending: JoinSet<Attempted>,
 }
 
@@ -132,7 +132,7 @@ impl Courier {
             window: DeliveryWindow::new(subscription, WINDOW_EVENTS_MAX),
             target: None,
             is_to_look: true,
-            generations: HashMap::new(),
+            attempts: HashMap::new(),
             sending: JoinSet::new(),
         }
     }
@@ -180,14 +180,17 @@ impl Courier {
     /// Begins what may be begun. What was begun under other settings goes first, so that a key stays in order.
     fn start(&mut self) {
         let Some((generation, target)) = &self.target else { return };
-        if self.generations.values().any(|other| other != generation) {
+        if self.attempts.values().any(|(other, _)| other != generation) {
             return;
         }
-        while self.sending.len() < self.shared.settings.concurrency_max {
-            let Some(delivery) = self.window.start() else { return };
-            let generation = delivery.generation;
+        let concurrency_max = self.shared.settings.concurrency_max;
+        while self.sending.len() < concurrency_max {
+            // Later attempts may wait for their turn: half of the places are not theirs.
+            let again = self.attempts.values().filter(|(_, again)| *again).count() < concurrency_max.div_ceil(2);
+            let Some(delivery) = self.window.start(again) else { return };
+            let begun = (delivery.generation, delivery.attempts > 0);
             let task = self.sending.spawn(attempt(Arc::clone(&self.shared), Arc::clone(target), delivery));
-            self.generations.insert(task.id(), generation);
+            self.attempts.insert(task.id(), begun);
         }
     }
 
@@ -209,13 +212,13 @@ impl Courier {
     fn finish(&mut self, ended: Result<(tokio::task::Id, Attempted), tokio::task::JoinError>) {
         match ended {
             Ok((task, (generation, offset, end))) => {
-                self.generations.remove(&task);
+                self.attempts.remove(&task);
                 self.window.finish(generation, offset, end);
             }
             // Its event would never end: all that is here begins anew from what the machine knows.
             Err(error) => {
                 tracing::error!(%error, subscription = self.subscription, "an attempt at a delivery broke");
-                self.generations.remove(&error.id());
+                self.attempts.remove(&error.id());
                 self.window = DeliveryWindow::new(self.subscription, WINDOW_EVENTS_MAX);
                 self.is_to_look = true;
             }
@@ -272,7 +275,8 @@ impl Courier {
 
 async fn attempt(shared: Arc<Shared>, target: Arc<Target>, delivery: Delivery) -> Attempted {
     let began = Instant::now();
-    let end = deliver(&shared.client, &shared.secrets, &target, &delivery, shared.settings.attempt).await;
+    let Shared { client, secrets, under_way, settings, .. } = &*shared;
+    let end = deliver(client, secrets, under_way, &target, &delivery, settings.attempt).await;
     shared.counts.count(&end, began.elapsed());
     (delivery.generation, delivery.event.offset, end)
 }

@@ -42,6 +42,8 @@ pub struct Delivered {
 impl DeliveryCounts {
     pub(crate) fn count(&self, end: &AttemptEnd, took: Duration) {
         let counter = match end {
+            // No attempt at all.
+            AttemptEnd::Unasked => return,
             AttemptEnd::Done => &self.shared.delivered,
             AttemptEnd::Failed { .. } => &self.shared.failed,
             AttemptEnd::Gone { .. } => &self.shared.gone,

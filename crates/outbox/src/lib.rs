@@ -15,6 +15,7 @@ mod request;
 mod secrets;
 mod submit;
 mod traces;
+mod turn;
 mod webhook;
 
 use std::sync::Arc;
@@ -157,7 +158,7 @@ impl Outbox {
     ) {
         let Self { sender, mut receiver, under_way, call_secrets, traces, deliveries } = self;
         drop(sender);
-        let with = With { client: client.clone(), secrets: call_secrets, traces };
+        let with = With { client: client.clone(), secrets: call_secrets, traces, under_way: under_way.clone() };
         let evaluator = Evaluator::new(&cell, addresses, definitions);
         let couriers = Couriers::new(cell.clone(), client, secrets, settings, under_way.clone(), deliveries);
         while let Some(Handed { work, at }) = receiver.recv().await {

@@ -1,9 +1,9 @@
 //! One attempt at a delivery: a signed webhook, and what its answer means.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use call::{Call, Client, Report};
+use call::{Call, Client, Report, Turn};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use machine::{AttemptEnd, Body, Deliveries, Delivery, Record, TopicRecord};
 use wire::event::EVENT_TYPE;
@@ -11,9 +11,11 @@ use wire::topic::write_record;
 use wire::trace::{TraceContext, TraceParent, baggage, tracestate};
 use words::{CellName, Key};
 
+use crate::UnderWay;
 use crate::attempt::{EVIDENCE_BYTES_MAX, retry_after_ms};
 use crate::request::check_url;
 use crate::secrets::WebhookSecrets;
+use crate::turn::{self, Waited};
 
 /// Tries in a row within one attempt, beyond the first: the receiver knows the message by its id.
 const RETRIES_MAX: u32 = 2;
@@ -42,14 +44,37 @@ impl Target {
 pub(crate) async fn deliver(
     client: &Client,
     secrets: &WebhookSecrets,
+    under_way: &UnderWay,
     target: &Target,
     delivery: &Delivery,
     deadline: Duration,
 ) -> AttemptEnd {
-    match request_of(secrets, target, delivery, now_s()) {
-        Ok(call) => end_of(&client.call(Call { deadline, retries_max: RETRIES_MAX, ..call }).await),
-        Err(why) => failed(0, 0, &format!("nothing was sent: {why}")),
+    let not_sent = |why: &dyn std::fmt::Display| failed(0, 0, &format!("nothing was sent: {why}"));
+    let call = |deadline| {
+        let call = request_of(secrets, target, delivery, now_s())?;
+        Ok::<_, String>(Call { deadline, retries_max: RETRIES_MAX, ..call })
+    };
+    let first = match call(deadline) {
+        Ok(call) if delivery.attempts == 0 => return end_of(&client.call(call).await),
+        Ok(call) => call,
+        Err(why) => return not_sent(&why),
+    };
+    let began = Instant::now();
+    let attempt = u32::try_from(delivery.attempts).unwrap_or(u32::MAX).saturating_add(1);
+    let turn: Turn = match turn::wait(client, under_way, &first.url, attempt, deadline).await {
+        Waited::Turn(turn) => turn,
+        Waited::InVain => return AttemptEnd::Unasked,
+        Waited::Impossible(evidence) => return not_sent(&evidence),
+    };
+    // Made anew: it is signed with the time at which it is sent.
+    let end = match call(deadline.saturating_sub(began.elapsed())) {
+        Ok(call) => end_of(&client.call_in_turn(call, &turn).await),
+        Err(why) => not_sent(&why),
+    };
+    if matches!(end, AttemptEnd::Done | AttemptEnd::Gone { .. }) {
+        turn.give_back();
     }
+    end
 }
 
 fn now_s() -> u64 {
@@ -119,4 +144,107 @@ fn end_of(report: &Report) -> AttemptEnd {
 fn failed(status: u16, retry_after_ms: u64, evidence: &str) -> AttemptEnd {
     let evidence = evidence[..evidence.floor_char_boundary(EVIDENCE_BYTES_MAX)].into();
     AttemptEnd::Failed { status, retry_after_ms, evidence }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use call::Settings;
+    use machine::{EventRecord, Message};
+    use words::{Fingerprint, Position, Stamp};
+
+    use super::*;
+
+    /// Answers everything with that status, and counts.
+    fn receiver(status: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let counted: Arc<AtomicUsize> = Arc::default();
+        let shared = Arc::clone(&counted);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, mut request, mut part) = (stream.unwrap(), Vec::new(), [0; 4_096]);
+                // One request for each connection; its body is not looked at.
+                while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+                    match stream.read(&mut part) {
+                        Ok(0) | Err(_) => break,
+                        Ok(length) => request.extend_from_slice(&part[..length]),
+                    }
+                }
+                shared.fetch_add(1, Ordering::SeqCst);
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                drop(stream.write_all(answer.as_bytes()));
+            }
+        });
+        (address, counted)
+    }
+
+    fn delivery(attempts: u64) -> Delivery {
+        let message = Message { kind: "made", data: "{}", ..Message::default() };
+        let record = Record {
+            position: Position { epoch: 1, index: 1 },
+            stamp: Stamp::ZERO,
+            principal: "p",
+            key: "k",
+            fingerprint: Fingerprint::of(b""),
+            waited_us: 0,
+            body: Body::Topic(TopicRecord::Published { topic: "orders", message }),
+        };
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        let event = EventRecord { offset: 7, key: "".into(), record: bytes };
+        Delivery { event, generation: 1, attempts, is_behind: false }
+    }
+
+    /// Attempts with that many before them, one after the other, each in so long.
+    async fn ends(
+        client: &Client,
+        to: SocketAddr,
+        attempts: impl Iterator<Item = u64>,
+        each: Duration,
+    ) -> Vec<AttemptEnd> {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = WebhookSecrets::open(directory.path().join("none.toml")).unwrap();
+        let (cell, url) = (CellName::new("c").unwrap(), format!("http://{to}/hook").into());
+        let target = Target { cell, number: 1, name: "mail".into(), url, secrets: Vec::new() };
+        let mut ends = Vec::new();
+        for attempts in attempts {
+            ends.push(deliver(client, &secrets, &UnderWay::default(), &target, &delivery(attempts), each).await);
+        }
+        ends
+    }
+
+    fn counted(client: &Client) -> (u64, u64, u64) {
+        let status = client.status().remove(0);
+        (status.requests, status.retries, status.budget_refusals)
+    }
+
+    #[tokio::test]
+    async fn a_redelivery_counts_as_a_retry_and_costs_nothing_if_it_arrives() {
+        let (address, received) = receiver("200 OK");
+        let client = Client::new(Settings::default()).unwrap();
+        let patience = Duration::from_secs(20);
+        assert_eq!(ends(&client, address, [0].into_iter(), patience).await, [AttemptEnd::Done]);
+        assert_eq!(counted(&client), (1, 0, 0));
+        let again = ends(&client, address, 1..=30, patience).await;
+        assert!(again.iter().all(|end| *end == AttemptEnd::Done), "{again:?}");
+        assert_eq!((counted(&client), received.load(Ordering::SeqCst)), ((1, 30, 0), 31));
+    }
+
+    #[tokio::test]
+    async fn a_redelivery_without_a_turn_is_not_sent() {
+        let (address, received) = receiver("500 Internal Server Error");
+        let mut settings = Settings::default();
+        settings.destination.breaker = None;
+        let client = Client::new(settings).unwrap();
+        let failed = ends(&client, address, 1..=10, Duration::from_secs(20)).await;
+        assert!(failed.iter().all(|end| matches!(end, AttemptEnd::Failed { status: 500, .. })), "{failed:?}");
+        let unasked = ends(&client, address, [1, 8].into_iter(), Duration::from_millis(2)).await;
+        assert_eq!(unasked, [AttemptEnd::Unasked, AttemptEnd::Unasked]);
+        assert_eq!(received.load(Ordering::SeqCst), 10);
+    }
 }
