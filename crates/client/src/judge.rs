@@ -119,21 +119,12 @@ pub(crate) fn problem_of(response: &Response) -> Problem {
     }
 }
 
-/// The longest that `Retry-After` is read as: a day.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
-
-/// `Retry-After` (RFC 9110, section 10.2.3), a day at most. A date, which something between here and the server may have
-/// put there, is read against the answer's own `Date`: two clocks are never compared. Without one it says nothing.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let asked = text(headers, "retry-after")?.trim();
-    let after = match asked.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
-            date(asked)?.duration_since(date(text(headers, "date")?)?).unwrap_or_default()
-        }
-    };
-    Some(after.min(RETRY_AFTER_MAX))
+/// Reads `Retry-After`, which something between here and the server may have put there: [`words::retry_after`].
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    words::retry_after(text(headers, "retry-after")?, text(headers, "date"), |then, sent| {
+        let date = |text: &str| httpdate::parse_http_date(text).ok();
+        Some(date(then)?.duration_since(date(sent)?).unwrap_or_default())
+    })
 }
 
 /// A header, if it is there and is text.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
-use crate::judge::{problem_of, text};
+use crate::judge::{problem_of, retry_after, text};
 use crate::outcome::Problem;
 use crate::transport::{Lost, Request, Response};
 
@@ -94,8 +94,7 @@ impl<'c, T: DeserializeOwned + Send> Read<'c, T> {
                     if !matches!(response.status.as_u16(), 429 | 502 | 503) {
                         return Err(error);
                     }
-                    let seconds = text(&response.headers, "retry-after").and_then(|text| text.parse().ok());
-                    (error, Duration::from_secs(seconds.unwrap_or(0)))
+                    (error, retry_after(&response.headers).unwrap_or_default())
                 }
                 Err(Lost::NotSent(reason) | Lost::Perhaps(reason)) => (ReadError::Lost(reason), Duration::ZERO),
             };

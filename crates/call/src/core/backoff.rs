@@ -55,23 +55,13 @@ pub fn pushback(headers: &HeaderMap) -> Pushback {
     retry_after(headers).map_or(Pushback::Silent, Pushback::After)
 }
 
-/// The longest that `Retry-After` is read as: a day.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
-
-/// Reads `Retry-After` (RFC 9110, section 10.2.3), a day at most. A date is read against the answer's own `Date`, so that
-/// no two clocks are compared; without one it says nothing.
+/// Reads `Retry-After`: [`words::retry_after`].
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let asked = text(header::RETRY_AFTER)?;
-    let after = if !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than can be counted are more than a day, too.
-        asked.parse().map_or(Duration::MAX, Duration::from_secs)
-    } else {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    words::retry_after(text(header::RETRY_AFTER)?, text(header::DATE), |then, sent| {
         let date = |text: &str| httpdate::parse_http_date(text).ok();
-        let (then, sent) = (date(asked)?, date(text(header::DATE)?)?);
-        then.duration_since(sent).unwrap_or_default()
-    };
-    Some(after.min(RETRY_AFTER_MAX))
+        Some(date(then)?.duration_since(date(sent)?).unwrap_or_default())
+    })
 }
 
 #[cfg(test)]
