@@ -15,8 +15,9 @@ use crate::core::budget::Budget;
 use crate::core::clock;
 use crate::core::verdict::{Cut, Evidence, Verdict};
 use crate::layer::retry::IDEMPOTENCY_KEY;
+use crate::origin::Origin;
 use crate::settings::{Settings, SettingsError};
-use crate::stack::{Destination, Origin};
+use crate::stack::Destination;
 use crate::terms::{Attempt, Terms};
 use crate::turn::{ProcessTurns, Turn};
 

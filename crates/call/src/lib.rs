@@ -44,6 +44,7 @@
 mod client;
 pub mod core;
 pub mod layer;
+mod origin;
 mod settings;
 mod stack;
 mod terms;
@@ -59,6 +60,7 @@ pub use core::hop::{ATTEMPT, Hop};
 pub use core::verdict::{Cut, Evidence, Meanings, NotDone, Verdict};
 pub use layer::bulkhead::BulkheadSettings;
 pub use layer::health::HealthSettings;
+pub use origin::{Origin, destination_name};
 pub use settings::{DestinationSettings, Settings, SettingsError};
 pub use terms::{Attempt, RETRIES_MAX, Terms};
 pub use transport::address::{AddressPolicy, AllowList, AllowListError, LoopbackOnly};

@@ -13,6 +13,7 @@ use crate::core::verdict::Meanings;
 use crate::layer::bulkhead::BulkheadSettings;
 use crate::layer::deadline::ATTEMPT_MIN;
 use crate::layer::health::HealthSettings;
+use crate::origin::destination_name;
 use crate::transport::TransportSettings;
 use crate::transport::address::{AddressPolicy, LoopbackOnly};
 
@@ -27,7 +28,7 @@ pub struct Settings {
     pub destinations_max: usize,
     /// Of destinations that `destinations` does not name.
     pub destination: DestinationSettings,
-    /// By `host` or `host:port`, in lower case; the longer one goes first.
+    /// By `host` or `host:port`, as [`destination_name`] has it; the longer one goes first.
     pub destinations: HashMap<String, DestinationSettings>,
     /// How TLS is spoken. Default: by the system's roots, without a client certificate.
     pub tls: Option<Arc<rustls::ClientConfig>>,
@@ -109,8 +110,9 @@ impl Settings {
         check_budget("budget", &self.budget, &mut problems);
         self.destination.check("destination", &mut problems);
         for (name, destination) in &self.destinations {
-            if name.chars().any(|c| c.is_ascii_uppercase()) {
-                problems.push(format!("destinations has `{name}`; names are in lower case"));
+            let right = destination_name(name);
+            if *name != right {
+                problems.push(format!("destinations has `{name}`; it is called `{right}`"));
             }
             destination.check(name, &mut problems);
         }
@@ -118,7 +120,7 @@ impl Settings {
     }
 
     pub(crate) fn of(&self, host: &str, port: u16) -> &DestinationSettings {
-        let host = host.to_ascii_lowercase();
+        let host = destination_name(host);
         let exact = self.destinations.get(&format!("{host}:{port}"));
         exact.or_else(|| self.destinations.get(&host)).unwrap_or(&self.destination)
     }

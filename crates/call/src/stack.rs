@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use http::Uri;
-
 use crate::core::breaker::BreakerSettings;
 use crate::core::budget::Budget;
 use crate::core::verdict::Evidence;
@@ -17,6 +15,7 @@ use crate::layer::health;
 use crate::layer::hedge::{Hedge, HedgePolicy};
 use crate::layer::resolve::{Names, Resolve};
 use crate::layer::retry::{Retry, RetryCounters, RetryPolicy};
+use crate::origin::Origin;
 use crate::settings::{DestinationSettings, Settings};
 use crate::transport::Transport;
 use crate::transport::connect::Tls;
@@ -24,15 +23,6 @@ use crate::turn::{ProcessTurns, Turns};
 
 pub(crate) type EndpointService = Circuit<Transport>;
 pub(crate) type Stack = Deadline<Retry<Hedge<Attempt<Bulkhead<Resolve<EndpointService>>>>>>;
-
-/// Where a URL leads.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Origin {
-    pub(crate) secure: bool,
-    /// Without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
 
 /// A destination and what it is seen by.
 #[derive(Debug)]
@@ -53,8 +43,8 @@ impl Destination {
         tls: &rustls::ClientConfig,
         process: &Arc<ProcessTurns>,
     ) -> Result<Self, Evidence> {
-        let own = settings.of(&origin.host, origin.port).clone();
-        let tls = if origin.secure { Some(Tls::new(tls, &origin.host, own.transport.protocol)?) } else { None };
+        let own = settings.of(origin.host(), origin.port()).clone();
+        let tls = if origin.is_secure() { Some(Tls::new(tls, origin.host(), own.transport.protocol)?) } else { None };
         let budget = Arc::new(Budget::new(own.budget));
         let turns = Arc::new(Turns::new(Arc::clone(&budget), Arc::clone(process)));
         let retry = Arc::new(retry_policy(&own, &budget, process.budget(), &turns));
@@ -87,8 +77,8 @@ fn names(origin: &Origin, settings: &Settings, own: &DestinationSettings, tls: O
     let transport = own.transport;
     let breaker = own.breaker.unwrap_or(NEVER_OPENS);
     Names {
-        host: origin.host.clone(),
-        port: origin.port,
+        host: origin.host().to_owned(),
+        port: origin.port(),
         policy: Arc::clone(&settings.addresses),
         every: own.resolve_every,
         make: Box::new(move |address| Circuit::new(Transport::new(address, tls.clone(), transport), breaker)),
@@ -125,60 +115,5 @@ fn hedge_policy(own: &DestinationSettings, budget: &Arc<Budget>, of_process: &Ar
         budget: Arc::clone(budget),
         budget_of_process: Arc::clone(of_process),
         hedges: AtomicU64::new(0),
-    }
-}
-
-impl Origin {
-    pub(crate) fn of(url: &Uri) -> Result<Self, Evidence> {
-        let secure = match url.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(Evidence::RequestInvalid("the URL is neither http nor https")),
-        };
-        let authority = url.authority().ok_or(Evidence::RequestInvalid("the URL names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(Evidence::RequestInvalid("the URL has a user name; credentials belong in a header"));
-        }
-        let host = authority.host().trim_matches(['[', ']']);
-        if host.is_empty() {
-            return Err(Evidence::RequestInvalid("the URL names no host"));
-        }
-        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        Ok(Self { secure, host: host.to_ascii_lowercase(), port })
-    }
-}
-
-impl Origin {
-    /// `host:port`.
-    pub(crate) fn authority(&self) -> String {
-        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        format!("{open}{}{close}:{}", self.host, self.port)
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if self.secure { "https" } else { "http" };
-        write!(f, "{scheme}://{}", self.authority())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_urls_lead() {
-        for (url, expected) in [
-            ("http://Pay.example/x", Some("http://pay.example:80")),
-            ("https://pay.example", Some("https://pay.example:443")),
-            ("http://[::1]:81/", Some("http://[::1]:81")),
-            ("http://me:secret@pay.example/", None),
-            ("ftp://pay.example/", None),
-            ("/path", None),
-        ] {
-            let found = Origin::of(&url.parse().unwrap()).ok().map(|origin| origin.to_string());
-            assert_eq!(found.as_deref(), expected, "{url}");
-        }
     }
 }

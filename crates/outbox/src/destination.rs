@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use call::AddressPolicy;
+use call::{AddressPolicy, Origin};
 use wire::request::Asked;
 use wire::{Code, Problem};
 
@@ -38,9 +38,8 @@ pub fn check_asked(addresses: &dyn AddressPolicy, parent: &str, asked: Asked<'_>
 /// # Errors
 /// `destination-not-allowed`, naming `field`.
 pub fn check_address(addresses: &dyn AddressPolicy, field: &str, url: &http::Uri) -> Result<(), Problem> {
-    let host = url.host().unwrap_or_default();
-    let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() else { return Ok(()) };
-    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
-    let judged = addresses.check(host, SocketAddr::new(ip, port));
+    let origin = Origin::of(url).map_err(|error| Problem::field(Code::InvalidRequest, field, error))?;
+    let Ok(ip) = origin.host().parse::<IpAddr>() else { return Ok(()) };
+    let judged = addresses.check(origin.host(), SocketAddr::new(ip, origin.port()));
     judged.map_err(|why| Problem::field(Code::DestinationNotAllowed, field, why))
 }
