@@ -140,7 +140,7 @@ impl Attempt {
             Finding::Refused => 409,
             Finding::NotDone => 503,
             Finding::StillAtIt => 425,
-            Finding::Uncertain => 0,
+            Finding::Uncertain | Finding::Unasked => 0,
         };
         Op::Tried(Tried {
             call: self.call,

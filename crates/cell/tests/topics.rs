@@ -118,7 +118,7 @@ fn publish(server: &Server, key: &str, keys: &[&str]) {
 
 /// The keys of what may be sent now, with the offsets.
 fn started(window: &mut DeliveryWindow) -> Vec<(u64, String)> {
-    let started = std::iter::from_fn(|| window.start());
+    let started = std::iter::from_fn(|| window.start(true));
     started.map(|delivery| (delivery.event.offset, delivery.event.key.to_string())).collect()
 }
 

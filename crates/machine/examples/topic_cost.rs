@@ -70,7 +70,7 @@ impl Bench {
             let todo = todo.expect("the archive is in memory").expect("it is active");
             let is_read = todo.scanned == self.machine.next_ordinal();
             window.take(ask, todo);
-            while let Some(delivery) = window.start() {
+            while let Some(delivery) = window.start(true) {
                 window.finish(delivery.generation, delivery.event.offset, AttemptEnd::Done);
                 delivered += 1;
             }

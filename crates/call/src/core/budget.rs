@@ -77,8 +77,8 @@ impl Budget {
         let at = tick(now);
         // Always the narrower one first, so that two threads cannot wait for each other.
         let (mut own, mut all) = (self.lock(), above.lock());
-        let from = own.from_own(self.settings.percent, floor(&self.settings), at)?;
-        let above_from = all.from_process(from, above.settings.percent, floor(&above.settings), at)?;
+        let from = own.room_of_own(self.settings.percent, floor(&self.settings), at)?;
+        let above_from = all.room_of_process(from, above.settings.percent, floor(&above.settings), at)?;
         Some(Token { own: own.take(from), above: all.take(above_from) })
     }
 
@@ -94,7 +94,7 @@ impl Budget {
     pub fn room_at(&self, above: &Self, now: Duration) -> Option<Duration> {
         let floor = self.settings.floor.max(self.settings.floor_again);
         let mut own = self.lock();
-        let is_own = own.from_own(self.settings.percent, floor, tick(now)).is_none();
+        let is_own = own.room_of_own(self.settings.percent, floor, tick(now)).is_none();
         let oldest =
             if is_own { own.oldest(|tick| tick.shares + tick.floors) } else { above.lock().oldest(|tick| tick.floors) };
         oldest.map(|at| Duration::from_millis(at + WINDOW_TICKS + 1))
@@ -102,7 +102,7 @@ impl Budget {
 
     /// Whether a retry would be granted now.
     pub fn has_room(&self, now: Duration) -> bool {
-        self.lock().from_own(self.settings.percent, self.settings.floor, tick(now)).is_some()
+        self.lock().room_of_own(self.settings.percent, self.settings.floor, tick(now)).is_some()
     }
 
     /// First attempts, and retries and hedges, in the trailing 10 s.
@@ -167,7 +167,7 @@ impl Window {
     }
 
     /// Out of what a destination's next retry would be; `None` if there is no room.
-    fn from_own(&mut self, percent: u32, floor: u32, at: u64) -> Option<Account> {
+    fn room_of_own(&mut self, percent: u32, floor: u32, at: u64) -> Option<Account> {
         self.advance(at);
         let retries = self.shares + self.floors;
         if retries < self.share(percent) {
@@ -177,7 +177,7 @@ impl Window {
     }
 
     /// Out of what the process lets a destination have what that takes out of `from`.
-    fn from_process(&mut self, from: Account, percent: u32, floor: u32, at: u64) -> Option<Account> {
+    fn room_of_process(&mut self, from: Account, percent: u32, floor: u32, at: u64) -> Option<Account> {
         self.advance(at);
         if from == Account::Share && self.shares < self.share(percent) {
             return Some(Account::Share);

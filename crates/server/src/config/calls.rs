@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use call::{
-    AddressPolicy, AllowList, BulkheadSettings, DestinationSettings, LoopbackOnly, Meanings, NotDone, Settings,
+    AddressPolicy, AllowList, BudgetSettings, BulkheadSettings, DestinationSettings, LoopbackOnly, Meanings, NotDone,
+    Settings, destination_name,
 };
 
 /// Settings of the calls that the server makes.
@@ -15,6 +16,10 @@ pub struct Calls {
     pub allow: Option<Vec<String>>,
     /// Calls under way at one destination.
     pub concurrency_max: usize,
+    /// Later attempts at one destination in any 10 s, however few calls are made there.
+    pub again_floor: u32,
+    /// Likewise, at all destinations together, beyond what each is allowed for the calls made there.
+    pub again_floor_all: u32,
     /// Destinations whose 408, 429 and 503 mean that nothing was done.
     pub not_done: Vec<String>,
     /// Destinations whose `Tertium-Outcome` is believed.
@@ -23,7 +28,9 @@ pub struct Calls {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { allow: None, concurrency_max: 256, not_done: Vec::new(), trusted: Vec::new() }
+        let (again_floor, again_floor_all) = (10, 100);
+        let (not_done, trusted) = (Vec::new(), Vec::new());
+        Self { allow: None, concurrency_max: 256, again_floor, again_floor_all, not_done, trusted }
     }
 }
 
@@ -41,18 +48,21 @@ impl Calls {
     /// As the call layers take it.
     pub(crate) fn settings(&self, addresses: Arc<dyn AddressPolicy>) -> Settings {
         let bulkhead = BulkheadSettings { concurrency_max: self.concurrency_max, waiting_max: outbox::WAITING_MAX };
-        let usual = DestinationSettings { bulkhead, ..DestinationSettings::default() };
+        let budget = |floor_again| BudgetSettings { floor_again, ..BudgetSettings::default() };
+        let usual =
+            DestinationSettings { bulkhead, budget: budget(self.again_floor), ..DestinationSettings::default() };
         let mut destinations: HashMap<String, DestinationSettings> = HashMap::new();
         for name in &self.not_done {
             let not_done = NotDone::new(&[408, 429, 503]).unwrap_or_default();
-            destinations.entry(name.clone()).or_insert_with(|| usual.clone()).meanings.not_done = not_done;
+            destinations.entry(destination_name(name)).or_insert_with(|| usual.clone()).meanings.not_done = not_done;
         }
         for name in &self.trusted {
             let Meanings { outcome_trusted, .. } =
-                &mut destinations.entry(name.clone()).or_insert_with(|| usual.clone()).meanings;
+                &mut destinations.entry(destination_name(name)).or_insert_with(|| usual.clone()).meanings;
             *outcome_trusted = true;
         }
-        Settings { addresses, destination: usual, destinations, ..Settings::default() }
+        let budget = budget(self.again_floor_all);
+        Settings { addresses, budget, destination: usual, destinations, ..Settings::default() }
     }
 }
 
@@ -86,4 +96,26 @@ fn items(text: &str) -> Result<Vec<String>, String> {
         return Err("items between commas, or `none`".to_owned());
     }
     Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_what_the_call_layers_take() {
+        let (again_floor, again_floor_all) = (7, 70);
+        let not_done = vec!["pay.example.:443".to_owned()];
+        let trusted = vec!["[0:0::1]:81".to_owned(), "pay.example:443".to_owned()];
+        let calls = Calls { again_floor, again_floor_all, not_done, trusted, ..Calls::default() };
+        let settings = calls.settings(Arc::new(LoopbackOnly));
+        assert_eq!((settings.destination.budget.floor_again, settings.budget.floor_again), (7, 70));
+        let mut names: Vec<_> = settings.destinations.iter().collect();
+        names.sort_by_key(|(name, _)| *name);
+        let [(local, of_local), (pay, of_pay)] = names[..] else { panic!("{names:?}") };
+        assert_eq!((local.as_str(), pay.as_str()), ("[::1]:81", "pay.example:443"));
+        assert!(of_local.meanings.outcome_trusted && of_pay.meanings.outcome_trusted);
+        assert_eq!((of_pay.budget.floor_again, of_pay.meanings.not_done), (7, NotDone::new(&[408, 429, 503]).unwrap()));
+        assert!(call::Client::new(settings).is_ok(), "no name is wrong");
+    }
 }

@@ -314,6 +314,10 @@ pub const SETTINGS: &[Setting] = &[
     },
     counted!("calls_concurrency_max", calls.concurrency_max: usize, 1..=100_000,
         "Calls under way at one destination; more wait for their turn."),
+    counted!("calls_again_floor", calls.again_floor: u32, 1..=100_000,
+        "Resends, probes and redeliveries that one destination is sent in any 10 s however few calls are made there."),
+    counted!("calls_again_floor_all", calls.again_floor_all: u32, 1..=1_000_000,
+        "The same over all destinations, beyond a tenth of the calls made at each."),
     Setting {
         name: "calls_not_done",
         unit: "list",

@@ -57,8 +57,12 @@ impl Collector for Destinations {
         let all = self.0.status();
         let counts: [(&str, &str, Count); 3] = [
             ("calls", "Calls made, by destination", |one| one.requests),
-            ("call_retries", "Tries after the first, by destination", |one| one.retries),
-            ("call_budget_refusals", "Retries that the budget refused, by destination", |one| one.budget_refusals),
+            ("call_retries", "Tries and attempts after the first, by destination", |one| one.retries),
+            (
+                "call_budget_refusals",
+                "Retries that the budget refused and turns waited for in vain, by destination",
+                |one| one.budget_refusals,
+            ),
         ];
         for (name, help, value) in counts {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
