@@ -14,8 +14,12 @@ use hyper::body::Incoming;
 use tonic::codegen::Service as _;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use wire::grpc::Method;
+use wire::proto::calls_server::CallsServer;
 use wire::proto::leases_server::LeasesServer;
+use wire::proto::sagas_server::SagasServer;
+use wire::proto::subscriptions_server::SubscriptionsServer;
 use wire::proto::tertium_server::TertiumServer;
+use wire::proto::topics_server::TopicsServer;
 use wire::{Code, Problem, headers};
 use words::{Outcome, Position};
 
@@ -30,6 +34,10 @@ const TERTIUM_SESSION: http::HeaderName = http::HeaderName::from_static("tertium
 #[derive(Clone)]
 pub(crate) struct Service {
     tertium: TertiumServer<Methods>,
+    calls: CallsServer<Methods>,
+    sagas: SagasServer<Methods>,
+    topics: TopicsServer<Methods>,
+    subscriptions: SubscriptionsServer<Methods>,
     leases: LeasesServer<Methods>,
 }
 
@@ -42,10 +50,18 @@ impl Service {
     /// A service over `app`.
     pub(crate) fn new(app: &Arc<App>) -> Self {
         let max = app.streams.message_bytes_max;
-        let answer_max = 4 * max;
+        macro_rules! bounded {
+            ($server:ident) => {
+                $server::new(Methods).max_decoding_message_size(max).max_encoding_message_size(4 * max)
+            };
+        }
         Self {
-            tertium: TertiumServer::new(Methods).max_decoding_message_size(max).max_encoding_message_size(answer_max),
-            leases: LeasesServer::new(Methods).max_decoding_message_size(max).max_encoding_message_size(answer_max),
+            tertium: bounded!(TertiumServer),
+            calls: bounded!(CallsServer),
+            sagas: bounded!(SagasServer),
+            topics: bounded!(TopicsServer),
+            subscriptions: bounded!(SubscriptionsServer),
+            leases: bounded!(LeasesServer),
         }
     }
 
@@ -69,6 +85,10 @@ impl Service {
             request.extensions_mut().insert(method);
         }
         let answered = match method.map_or("", Method::service) {
+            "Calls" => self.calls.clone().call(request).await,
+            "Sagas" => self.sagas.clone().call(request).await,
+            "Topics" => self.topics.clone().call(request).await,
+            "Subscriptions" => self.subscriptions.clone().call(request).await,
             "Leases" => self.leases.clone().call(request).await,
             // It also says of a method that it is none.
             _ => self.tertium.clone().call(request).await,

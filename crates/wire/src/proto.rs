@@ -11,8 +11,13 @@ pub(crate) mod tests {
     use xxhash_rust::xxh3::xxh3_64;
 
     /// In the order of their names.
-    pub(crate) const SOURCES: [&str; 2] =
-        [include_str!("../proto/tertium/v1/leases.proto"), include_str!("../proto/tertium/v1/tertium.proto")];
+    pub(crate) const SOURCES: [&str; 5] = [
+        include_str!("../proto/tertium/v1/calls.proto"),
+        include_str!("../proto/tertium/v1/leases.proto"),
+        include_str!("../proto/tertium/v1/sagas.proto"),
+        include_str!("../proto/tertium/v1/tertium.proto"),
+        include_str!("../proto/tertium/v1/topics.proto"),
+    ];
 
     /// If this fails: `cargo run --manifest-path xtask/proto/Cargo.toml`.
     #[test]

@@ -19,21 +19,16 @@ use wire::topic::{
 };
 use wire::{Code, Problem, sse};
 
+use super::follow::{Begun, Follower};
 use super::judge::Judge;
-use super::reads::{Fresh, answer, problem_of_read, read_answer};
+use super::reads::{Fresh, answer, read_answer};
 use super::writes::{Judged, decide, decide_judged, json_only};
 use crate::call::{Call, Payload, bytes_of};
 use crate::respond::{Answered, internal};
 use crate::route::TopicRoute;
 
-const LAST_EVENT_ID: http::HeaderName = http::HeaderName::from_static("last-event-id");
-
-/// How long a stream is silent at most, in microseconds.
-const HEARTBEAT_US: u64 = 15_000_000;
 /// How long a client is asked to wait before it connects again, in milliseconds.
 const RETRY_MS: u64 = 1_000;
-/// How many events a stream reads at once.
-const STREAM_EVENTS_MAX: usize = 100;
 
 /// Answers a write.
 ///
@@ -109,7 +104,7 @@ fn form_of(headers: &HeaderMap) -> Result<EventForm, Problem> {
 pub(super) async fn read(call: &Call, route: TopicRoute<'_>, head: &Parts) -> Result<Answered, Problem> {
     let query = head.uri.query().unwrap_or("");
     match route {
-        TopicRoute::Events(topic) => events(call, &id_of_segment("topic", topic)?, head).await,
+        TopicRoute::Events(topic) => events(call, topic, head).await,
         TopicRoute::Fetch(name) => fetch(call, id_of_segment("name", name)?, head).await,
         TopicRoute::List => {
             let NamesQuery { limit, after } = NamesQuery::parse(query)?;
@@ -145,17 +140,16 @@ pub(super) async fn read(call: &Call, route: TopicRoute<'_>, head: &Parts) -> Re
     }
 }
 
-async fn events(call: &Call, topic: &str, head: &Parts) -> Result<Answered, Problem> {
-    let EventsQuery { from, limit, wait_ms } = EventsQuery::parse(head.uri.query().unwrap_or(""))?;
+async fn events(call: &Call, segment: &str, head: &Parts) -> Result<Answered, Problem> {
     let accept = bytes_of(&head.headers, &ACCEPT).unwrap_or_default();
     if accept.windows(sse::STREAM_TYPE.len()).any(|window| window.eq_ignore_ascii_case(sse::STREAM_TYPE.as_bytes())) {
-        let last = sse::last_event_id(bytes_of(&head.headers, &LAST_EVENT_ID))?;
-        let from = last.map_or(from, |last| last.saturating_add(1));
-        return stream_events(call, topic, head, from).await;
+        return stream_events(call, segment, head).await;
     }
+    let topic = id_of_segment("topic", segment)?;
+    let EventsQuery { from, limit, wait_ms } = EventsQuery::parse(head.uri.query().unwrap_or(""))?;
     let wait_until_us = (wait_ms > 0).then(|| call.app.cell.now_us() + wait_ms * 1_000);
-    let query = TopicQuery::Events { topic: topic.to_owned(), from, limit, wait_until_us };
-    answer_page(call, ask(call, head, query).await?, topic)
+    let query = TopicQuery::Events { topic: topic.clone(), from, limit, wait_until_us };
+    answer_page(call, ask(call, head, query).await?, &topic)
 }
 
 async fn fetch(call: &Call, name: String, head: &Parts) -> Result<Answered, Problem> {
@@ -210,81 +204,37 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 /// Answers with a stream that goes on until either side ends it. Its first read says whether there is such a topic.
-async fn stream_events(call: &Call, topic: &str, head: &Parts, from: u64) -> Result<Answered, Problem> {
-    let query = TopicQuery::Events { topic: topic.to_owned(), from, limit: STREAM_EVENTS_MAX, wait_until_us: None };
-    let ReadReply { found, position, staleness_ms } = ask(call, head, query).await?;
-    let first = match found {
-        Ok(Found::Topics(TopicFound::Events(page))) => page,
-        Ok(_) => return Err(internal("another kind of thing was found")),
-        Err(error) => {
-            let problem = Answered::problem(&problem_of_read(call, error, topic));
-            return Ok(read_answer(problem, position, staleness_ms));
-        }
+async fn stream_events(call: &Call, topic: &str, head: &Parts) -> Result<Answered, Problem> {
+    let Begun { follower, position, staleness_ms } = Follower::begin(call, topic, head).await?;
+    let follower = match follower {
+        Ok(follower) => follower,
+        Err(problem) => return Ok(read_answer(Answered::problem(&problem), position, staleness_ms)),
     };
     let mut begin = Vec::new();
     sse::write_retry(&mut begin, RETRY_MS);
-    let next = put_events(call, &first, &mut begin);
-    let follower = Follower { call: call.clone(), topic: topic.to_owned(), next, at_hand: Some(begin) };
-    let frames = stream::unfold(follower, |mut follower| async move {
-        let bytes = follower.next_bytes().await?;
-        Some((Ok::<_, BoxError>(Frame::data(Bytes::from(bytes))), follower))
+    let frames = stream::unfold((follower, begin), |(mut follower, mut bytes)| async move {
+        // Who is cut off comes back with the last id it has: why need not be said.
+        let page = follower.next_page().await.ok()?;
+        put_events(&follower, &page, &mut bytes);
+        if bytes.is_empty() {
+            bytes.extend_from_slice(sse::HEARTBEAT);
+        }
+        Some((Ok::<_, BoxError>(Frame::data(Bytes::from(bytes))), (follower, Vec::new())))
     });
     let stream = Body::stream(StreamBody::new(frames));
     let answered = Answered { body: stream, ..Answered::page(sse::STREAM_TYPE, Bytes::new()) };
     Ok(read_answer(answered, position, staleness_ms))
 }
 
-/// A stream that follows a topic.
-struct Follower {
-    call: Call,
-    topic: String,
-    next: u64,
-    at_hand: Option<Vec<u8>>,
-}
-
-impl Follower {
-    /// What is to be sent next: events, or a heartbeat where none came. `None` ends the stream: the server stops, cannot
-    /// read on, or the client's key is no longer in force; who has one comes back with the last id it has.
-    async fn next_bytes(&mut self) -> Option<Vec<u8>> {
-        if let Some(bytes) = self.at_hand.take() {
-            return Some(bytes);
-        }
-        let until_us = self.call.app.cell.now_us() + HEARTBEAT_US;
-        let query = TopicQuery::Events {
-            topic: self.topic.clone(),
-            from: self.next,
-            limit: STREAM_EVENTS_MAX,
-            wait_until_us: Some(until_us),
-        };
-        let read = self.call.app.read(cell::Level::Eventual, until_us + HEARTBEAT_US, Query::Topics(query));
-        let reply = tokio::select! {
-            reply = read => reply.ok()?,
-            // A stream would hold up the stop for as long as nothing comes.
-            () = self.call.app.stop.asked() => return None,
-        };
-        let Ok(Found::Topics(TopicFound::Events(page))) = reply.found else { return None };
-        if !self.call.is_still_allowed() {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        self.next = put_events(&self.call, &page, &mut bytes);
-        if bytes.is_empty() {
-            bytes.extend_from_slice(sse::HEARTBEAT);
-        }
-        Some(bytes)
-    }
-}
-
-/// Appends a page's events, and gives where the next one begins.
-fn put_events(call: &Call, page: &TopicPage, out: &mut Vec<u8>) -> u64 {
+/// Appends a page's events.
+fn put_events(follower: &Follower, page: &TopicPage, out: &mut Vec<u8>) {
     let mut event = Vec::new();
     for record in &page.events {
         event.clear();
         let Ok(decoded) = Record::decode(&record.record) else { continue };
         let Some(envelope) = Envelope::of(&decoded) else { continue };
-        if write_record(&mut event, call.app.cell.cell(), record.offset, &record.record) {
+        if write_record(&mut event, follower.cell(), record.offset, &record.record) {
             sse::write_event(out, record.offset, envelope.kind, &event);
         }
     }
-    page.next
 }

@@ -74,6 +74,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) {
         let answer = match path.as_str() {
             "/ok" => json("201 Created", r#"{"done":true}"#),
             "/refuse" => json("409 Conflict", r#"{"why":"sold out"}"#),
+            "/refuse-at-length" => json("409 Conflict", &format!(r#"{{"why":"{}"}}"#, "x".repeat(20_000))),
             // Not before it was asked for something else.
             "/refuse-second" => {
                 let began = Instant::now();

@@ -22,6 +22,24 @@ pub(crate) mod text {
     }
 }
 
+/// A field that is a word or a number: the digits stand as a number in JSON.
+pub(crate) mod word_or_number {
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::Serializer;
+
+    pub(crate) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        match text.parse::<u64>() {
+            Ok(number) => serializer.serialize_u64(number),
+            Err(_) => serializer.serialize_str(text),
+        }
+    }
+
+    /// Nobody answers with one.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        String::deserialize(deserializer)
+    }
+}
+
 /// An outcome: a word in JSON.
 pub(crate) mod outcome {
     use std::borrow::Cow;

@@ -196,3 +196,39 @@ proptest::proptest! {
         proptest::prop_assert_eq!(check_fields(&batch, items.saturating_sub(1)).is_err(), items > 0);
     }
 }
+
+#[test]
+fn trailers_are_bounded() {
+    let long = |count: usize| (0..count).map(|at| (format!("/steps/{at}"), "x".repeat(300)));
+    for (problem, errors) in [
+        (Problem::of(Code::InvalidRequest).with_errors(long(3)), 3..4),
+        (Problem::of(Code::InvalidRequest).with_errors(long(90)), 5..90),
+    ] {
+        let status = status(&problem);
+        let bytes = status.metadata().get_bin("tertium-problem-bin").unwrap().to_bytes().unwrap();
+        let told = proto::Problem::decode(bytes.clone()).unwrap();
+        assert!(
+            bytes.len() <= TRAILER_BYTES_MAX && errors.contains(&told.errors.len()),
+            "{} errors",
+            told.errors.len()
+        );
+        assert_eq!(told.errors[0].pointer, "/steps/0");
+    }
+}
+
+/// Every member of a problem's JSON is one of the message.
+#[test]
+fn a_problem_is_told_whole() {
+    let problem = Problem::field(Code::MalformedJson, "input", "x")
+        .with_line_and_column(2, 9)
+        .with_retry_after_ms(5)
+        .with_could_have("eventual")
+        .with_call(br#"{"id":"1"}"#.to_vec())
+        .with_run(br#"{"id":"2"}"#.to_vec())
+        .in_item(3, "k");
+    let told = super::problem(&problem);
+    assert_eq!((told.field.as_deref(), told.line, told.column), (Some("items[3].input"), Some(2), Some(9)));
+    assert_eq!((told.retry_after_ms, told.could_have.as_deref()), (Some(5), Some("eventual")));
+    assert_eq!((told.call_json.as_str(), told.run_json.as_str()), (r#"{"id":"1"}"#, r#"{"id":"2"}"#));
+    assert_eq!((told.item, told.item_key.as_deref(), told.outcome()), (Some(3), Some("k"), proto::Outcome::Refused));
+}
