@@ -16,6 +16,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::core::budget::{Budget, Token};
 use crate::core::clock;
 
+/// So many wait before one destination: each holds what it is to send. One more sends away whoever is last.
+const WAITING_MAX: usize = 1_000;
+
 /// The budget of a process, and who waits for it.
 #[derive(Debug)]
 pub struct ProcessTurns {
@@ -77,7 +80,7 @@ impl Turns {
             if is_first && let Some(token) = self.budget.withdraw_again(&self.process.budget, now) {
                 return Some(Turn { turns: Arc::clone(self), token });
             }
-            if Instant::now() >= end {
+            if Instant::now() >= end || place.is_lost() {
                 return None;
             }
             let room_at = self.budget.room_at(&self.process.budget, now).filter(|_| is_first);
@@ -136,9 +139,21 @@ impl Place {
     fn new(turns: Arc<Turns>, asked: u32) -> Self {
         let rank = (asked, turns.arrivals.fetch_add(1, Ordering::Relaxed));
         let bell = Arc::new(Notify::new());
-        turns.queue().insert(rank, Arc::clone(&bell));
-        turns.waiting.fetch_add(1, Ordering::AcqRel);
+        let mut queue = turns.queue();
+        queue.insert(rank, Arc::clone(&bell));
+        if queue.len() > WAITING_MAX
+            && let Some((_, last)) = queue.pop_last()
+        {
+            last.notify_one();
+        }
+        turns.waiting.store(queue.len(), Ordering::Release);
+        drop(queue);
         Self { turns, rank, bell }
+    }
+
+    /// Whether it was sent away for others.
+    fn is_lost(&self) -> bool {
+        !self.turns.queue().contains_key(&self.rank)
     }
 
     fn is_first(&self) -> bool {
@@ -150,7 +165,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut queue = self.turns.queue();
         queue.remove(&self.rank);
-        self.turns.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.turns.waiting.store(queue.len(), Ordering::Release);
         ring_first(&queue);
     }
 }
@@ -224,6 +239,28 @@ mod tests {
         drop(first);
         assert!(tokio::time::timeout(PATIENCE, next).await.unwrap().unwrap());
         assert_eq!(turns.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn where_too_many_wait_the_last_is_sent_away() {
+        let turns = turns(0, &Arc::new(ProcessTurns::new(budget(0))));
+        let wait = |asked| {
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move { turns.take(asked, PATIENCE).await.is_none() })
+        };
+        let last = wait(8);
+        until_waiting(&turns, 1).await;
+        let others: Vec<_> = (1..WAITING_MAX).map(|_| wait(7)).collect();
+        until_waiting(&turns, WAITING_MAX).await;
+        let began = Instant::now();
+        assert!(turns.take(9, PATIENCE).await.is_none(), "it would be the last");
+        assert!(!last.is_finished());
+        let before = wait(2);
+        assert!(last.await.unwrap(), "who was the last makes room");
+        assert!(began.elapsed() < PATIENCE && !before.is_finished());
+        assert_eq!(turns.waiting(), WAITING_MAX);
+        others.iter().chain([&before]).for_each(tokio::task::JoinHandle::abort);
+        until_waiting(&turns, 0).await;
     }
 
     #[tokio::test]
