@@ -13,7 +13,7 @@ pub enum Effect {
     Try {
         /// The call: the ordinal of the record that accepted it.
         call: u64,
-        /// Which attempt this is, from 1. What comes back names it.
+        /// Which attempt this is, from 1. What comes back names it. One that had no turn comes again under its number.
         attempt: u32,
         /// What is to be asked.
         phase: Phase,

@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..3u8, prop::collection::vec(0..3u8, 1..4)).prop_map(|(topic, keys)| Step::Publish(topic, keys)),
         1 => Just(Step::Transfer),
         6 => Just(Step::Look),
-        8 => (0..100usize, 0..10u8).prop_map(|(which, how)| Step::Finish(which, how)),
+        8 => (0..100usize, 0..11u8).prop_map(|(which, how)| Step::Finish(which, how)),
         5 => (0..6u8).prop_map(Step::Report),
         1 => Just(Step::Claim),
         1 => Just(Step::Restore),
@@ -130,7 +130,7 @@ impl Post {
         }
     }
 
-    /// The receiver has it (`how` < 6), has it though nobody hears of it, or does not.
+    /// The receiver has it (`how` < 6), has it though nobody hears of it, or does not; or it was not sent (10).
     fn finish(&mut self, which: usize, how: u8) {
         if self.under_way.is_empty() {
             return;
@@ -141,7 +141,12 @@ impl Post {
             self.received.insert(offset);
         }
         let failed = AttemptEnd::Failed { status: 0, retry_after_ms: 0, evidence: "closed".into() };
-        self.window.finish(generation, offset, if how < 6 { AttemptEnd::Done } else { failed });
+        let end = match how {
+            0..6 => AttemptEnd::Done,
+            10 => AttemptEnd::Unasked,
+            _ => failed,
+        };
+        self.window.finish(generation, offset, end);
     }
 
     /// Whatever of its key came before was received, or given up.
