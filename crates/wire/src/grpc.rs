@@ -20,6 +20,7 @@ pub use transcode::{Form, Question, Told, form};
 use crate::answer::{Item, ItemVerdict, status_of};
 use crate::codes::Code;
 use crate::cursor::{Cursor, List};
+use crate::headers::idempotency_key;
 use crate::instant::{format_instant, parse_instant};
 use crate::problem::Problem;
 use crate::proto;
@@ -43,6 +44,40 @@ pub fn key_of(text: &str) -> Result<Key, Problem> {
     }
     Key::new(text).map_err(|error| Problem::field(Code::IdempotencyKeyInvalid, "idempotency_key", error))
 }
+
+/// The key of a write: in the message's field, or where that is empty in the metadata, in the form of HTTP's header.
+///
+/// # Errors
+/// `idempotency-key-missing`, `idempotency-key-invalid`, also for two that differ.
+pub fn key_given<'a>(field: &str, metadata: impl IntoIterator<Item = &'a [u8]>) -> Result<Key, Problem> {
+    let mut metadata = metadata.into_iter().peekable();
+    if metadata.peek().is_none() {
+        return key_of(field);
+    }
+    let key = idempotency_key(metadata)?;
+    if !field.is_empty() && field != key.as_str() {
+        return Err(Problem::field(Code::IdempotencyKeyInvalid, "idempotency_key", "is not the one in the metadata"));
+    }
+    Ok(key)
+}
+
+/// A message of the ledger with a key of its own.
+pub trait Keyed {
+    /// Its key.
+    fn key_mut(&mut self) -> &mut String;
+}
+
+macro_rules! keyed {
+    ($($message:ident,)*) => {
+        $(impl Keyed for proto::$message {
+            fn key_mut(&mut self) -> &mut String {
+                &mut self.idempotency_key
+            }
+        })*
+    };
+}
+
+keyed! { OpenAccountRequest, TransferRequest, CaptureRequest, VoidRequest, ReverseRequest, BatchRequest, }
 
 /// Bounds the fields of an encoded message before it is decoded: each takes memory, however few its bytes are.
 ///

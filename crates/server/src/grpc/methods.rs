@@ -4,18 +4,18 @@ use std::pin::Pin;
 
 use cell::{Decided, Found, HistoryPage, Query, ReadReply, Reply};
 use futures_util::Stream;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use machine::Record;
 use tonic::{Request, Response, Status, Streaming};
 use wire::cursor::{Cursor, List};
-use wire::grpc::Method;
+use wire::grpc::{Keyed, Method};
 use wire::proto::tertium_server::Tertium;
 use wire::query::{AccountsQuery, HistoryQuery};
 use wire::{Code, Problem, grpc, proto};
 use words::{Outcome, TransferId};
 
 use super::{Told, stream};
-use crate::call::Call;
+use crate::call::{Call, IDEMPOTENCY_KEY};
 use crate::respond::{internal, item_keys, item_of, problem_of};
 use crate::routes::{Fresh, no_transfer, problem_of_read, view_of};
 
@@ -42,13 +42,34 @@ impl<T> Asked<T> {
     }
 }
 
+impl<T: Keyed> Asked<T> {
+    /// The same of a write, whose key may stand in the metadata.
+    fn of_write(request: Request<T>) -> Result<Self, Status> {
+        let mut asked = Self::of(request)?;
+        if !asked.head.contains_key(IDEMPOTENCY_KEY) {
+            return Ok(asked);
+        }
+        let keys = asked.head.get_all(IDEMPOTENCY_KEY).iter().map(HeaderValue::as_bytes);
+        match grpc::key_given(asked.message.key_mut(), keys) {
+            Ok(key) => {
+                key.as_str().clone_into(asked.message.key_mut());
+                Ok(asked)
+            }
+            Err(problem) => {
+                let refused = asked.call.tell::<()>(Err(problem));
+                refused.map(|_| asked)
+            }
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl Tertium for Methods {
     async fn open_account(
         &self,
         request: Request<proto::OpenAccountRequest>,
     ) -> Result<Response<proto::Account>, Status> {
-        let Asked { call, head, message, .. } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of_write(request)?;
         let command = grpc::open_account(&message, &call.principal);
         let told = write(&call, &head, &message.idempotency_key, command, |_, record| {
             grpc::opened_of(record, &message.idempotency_key)
@@ -61,31 +82,31 @@ impl Tertium for Methods {
         &self,
         request: Request<proto::TransferRequest>,
     ) -> Result<Response<proto::TransferView>, Status> {
-        let Asked { call, head, message, .. } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of_write(request)?;
         let command = grpc::transfer(&message, &call.principal);
         move_money(&call, &head, &message.idempotency_key, command).await
     }
 
     async fn capture(&self, request: Request<proto::CaptureRequest>) -> Result<Response<proto::TransferView>, Status> {
-        let Asked { call, head, message, .. } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of_write(request)?;
         let command = grpc::capture(&message, &call.principal);
         move_money(&call, &head, &message.idempotency_key, command).await
     }
 
     async fn void(&self, request: Request<proto::VoidRequest>) -> Result<Response<proto::TransferView>, Status> {
-        let Asked { call, head, message, .. } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of_write(request)?;
         let command = grpc::void(&message, &call.principal);
         move_money(&call, &head, &message.idempotency_key, command).await
     }
 
     async fn reverse(&self, request: Request<proto::ReverseRequest>) -> Result<Response<proto::TransferView>, Status> {
-        let Asked { call, head, message, .. } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of_write(request)?;
         let command = grpc::reverse(&message, &call.principal);
         move_money(&call, &head, &message.idempotency_key, command).await
     }
 
     async fn batch(&self, request: Request<proto::BatchRequest>) -> Result<Response<proto::BatchResponse>, Status> {
-        let Asked { call, head, message, .. } = Asked::of(request)?;
+        let Asked { call, head, message, .. } = Asked::of_write(request)?;
         let command = grpc::batch(&message, &call.principal);
         let again = command.clone().unwrap_or_default();
         let told = write(&call, &head, &message.idempotency_key, command, |decided, record| {

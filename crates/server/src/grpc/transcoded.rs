@@ -117,8 +117,7 @@ async fn ask<Q: Question>(
     metadata: HeaderMap,
     message: &Q,
 ) -> Result<Answered, Problem> {
-    let form = form(method, message)?;
-    let (head, mut body) = parts_of(method, metadata, form)?;
+    let (head, mut body) = parts_of(method, metadata, message)?;
     match Route::of(&head.method, head.uri.path()) {
         // An id may be a word that leads elsewhere.
         Ok(route) if route.name() == call.route && route.is_write() => {
@@ -139,7 +138,7 @@ async fn follow(
     metadata: HeaderMap,
     message: &proto::FollowEventsRequest,
 ) -> Result<Told<Pages>, Problem> {
-    let (head, _) = parts_of(method, metadata, form(method, message)?)?;
+    let (head, _) = parts_of(method, metadata, message)?;
     let Ok(Route::Topic(TopicRoute::Events(topic))) = Route::of(&head.method, head.uri.path()) else {
         return Err(Problem::of(Code::NotFound));
     };
@@ -161,8 +160,9 @@ fn page_of(follower: &Follower, page: &TopicPage) -> Result<proto::EventPage, St
 }
 
 /// The head and the body that HTTP would have brought. What a header would change there, metadata does not change here.
-fn parts_of(method: &Method, mut metadata: HeaderMap, form: Form) -> Result<(Parts, Payload), Problem> {
-    let Form { target, key, content_type, body } = form;
+fn parts_of<Q: Question>(method: &Method, mut metadata: HeaderMap, message: &Q) -> Result<(Parts, Payload), Problem> {
+    let keys = metadata.get_all(IDEMPOTENCY_KEY).iter().map(HeaderValue::as_bytes);
+    let Form { target, key, content_type, body } = form(method, message, keys)?;
     metadata.remove(ACCEPT);
     metadata.remove(IDEMPOTENCY_KEY);
     metadata.remove(LAST_EVENT_ID);

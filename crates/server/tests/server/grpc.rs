@@ -111,6 +111,20 @@ fn unary_calls_are_the_operations_of_http() {
         assert_eq!((read.get_ref(), text(&read, "tertium-staleness-ms")), (first.get_ref(), Some("0")));
         let none = client.get_transfer(GetTransferRequest { id: "x".to_owned() }).await.unwrap_err();
         assert_eq!(code(&none), "transfer-not-found");
+        // The key may stand in the metadata, as over HTTP.
+        let keyed = |field: &str, metadata: &'static str| {
+            let mut request = tonic::Request::new(order(field, "world", "a", "5"));
+            request.metadata_mut().insert("idempotency-key", metadata.parse().unwrap());
+            request
+        };
+        for (field, metadata) in [("", "k"), ("", "\"k\""), ("k", "k")] {
+            let again = client.transfer(keyed(field, metadata)).await.unwrap();
+            assert_eq!(text(&again, "idempotency-replayed"), Some("true"), "{field} {metadata}");
+        }
+        for (field, metadata) in [("other", "k"), ("k", "\"k")] {
+            let status = client.transfer(keyed(field, metadata)).await.unwrap_err();
+            assert_eq!(code(&status), "idempotency-key-invalid");
+        }
         let account = client.get_account(GetAccountRequest { id: "a".to_owned() }).await.unwrap();
         assert_eq!((account.get_ref().balance.as_str(), text(&account, "tertium-staleness-ms")), ("5", Some("0")));
         let items = vec![order("1", "world", "a", "1"), order("2", "a", "world", "100")];

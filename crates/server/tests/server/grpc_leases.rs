@@ -100,6 +100,11 @@ fn a_key_is_one_operation_over_both_protocols() {
         let same = AcquireLeaseRequest { wait_ms: Some(0), metadata_json, ..wish("k\"1", "ann") };
         let again = client.acquire_lease(same.clone()).await.unwrap();
         assert_eq!(text(&again, "idempotency-replayed"), Some("true"));
+        let mut unnamed = tonic::Request::new(AcquireLeaseRequest { idempotency_key: String::new(), ..same.clone() });
+        unnamed.metadata_mut().insert("idempotency-key", r#""k\"1""#.parse().unwrap());
+        let by_metadata = client.acquire_lease(unnamed).await.unwrap();
+        assert_eq!(text(&by_metadata, "idempotency-replayed"), Some("true"));
+        assert_eq!(by_metadata.get_ref(), again.get_ref());
         let again = granted(again.into_inner().answer);
         assert_eq!(json!(again.token), over_http.json()["token"]);
         let other = client.acquire_lease(AcquireLeaseRequest { wait_ms: None, ..same }).await.unwrap_err();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use words::Key;
 
-use super::key_of;
+use super::key_given;
 use super::methods::Method;
 use crate::answer::JSON_TYPE;
 use crate::codes::Code;
@@ -56,12 +56,16 @@ pub struct Form {
     pub body: Vec<u8>,
 }
 
-/// Writes a message as the request that HTTP would have brought.
+/// Writes a message as the request that HTTP would have brought; `keys` are the idempotency keys in its metadata.
 ///
 /// # Errors
 /// `malformed-json` for a field that is no JSON text, `invalid-request` for an empty field that stands in the path,
 /// `idempotency-key-missing`, `idempotency-key-invalid`.
-pub fn form<Q: Question>(method: &Method, message: &Q) -> Result<Form, Problem> {
+pub fn form<'a, Q: Question>(
+    method: &Method,
+    message: &Q,
+    keys: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Form, Problem> {
     let json = serde_json::to_string(message).map_err(|_| not_json(message))?;
     // It was written just now: an object, whose names are plain.
     let mut members: BTreeMap<&str, &RawValue> =
@@ -88,7 +92,7 @@ pub fn form<Q: Question>(method: &Method, message: &Q) -> Result<Form, Problem> 
         return Ok(Form { target, key: None, content_type: JSON_TYPE.to_owned(), body: Vec::new() });
     }
     let key = members.remove("idempotency_key").map_or_else(String::new, plain);
-    let key = Some(key_of(&key)?);
+    let key = Some(key_given(&key, keys)?);
     let (body, content_type) = match message.body()? {
         Some((text, "")) => (text.as_bytes().to_vec(), JSON_TYPE),
         Some((text, content_type)) => (text.as_bytes().to_vec(), content_type),
@@ -271,7 +275,7 @@ mod tests {
     }
 
     fn check<Q: Question>(name: &str, message: &Q, expected: &Expect) {
-        let told = match form(method(name), message) {
+        let told = match form(method(name), message, []) {
             Ok(Form { target, key, content_type, body }) => {
                 let key = key.as_ref().map_or("-", Key::as_str);
                 format!("{target} {key} {content_type} {}", String::from_utf8(body).unwrap())
@@ -373,7 +377,7 @@ mod tests {
                 metadata_json: json,
                 ..Default::default()
             };
-            let Ok(form) = form(method("Leases/AcquireLease"), &message) else { return Ok(()) };
+            let Ok(form) = form(method("Leases/AcquireLease"), &message, []) else { return Ok(()) };
             prop_assert_eq!(form.key.as_ref().map(Key::as_str), Some(&*key));
             let segment = form.target.split('/').nth(3).unwrap();
             let id = id_of_segment("name", segment);
