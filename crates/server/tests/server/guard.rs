@@ -11,9 +11,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 use tonic::transport::Channel;
 use wire::proto::tertium_client::TertiumClient;
-use wire::proto::{BatchRequest, FramesIn, GetAccountRequest, TransferRequest};
+use wire::proto::topics_client::TopicsClient;
+use wire::proto::{BatchRequest, FollowEventsRequest, FramesIn, GetAccountRequest, TransferRequest};
 
-use crate::grpc::frame_of;
+use crate::grpc::{code, connect, frame_of};
 use crate::kit::{Client, Server, request, transfer};
 
 /// Nothing here takes that long unless it hangs.
@@ -174,6 +175,41 @@ fn a_key_that_is_revoked_ends_its_grpc_stream() {
         };
         assert_eq!(status.metadata().get("tertium-code").unwrap(), "unauthenticated");
     });
+}
+
+#[test]
+fn a_key_that_is_revoked_ends_its_grpc_stream_of_events() {
+    let (server, path, bearer) = guarded(|_| {});
+    open_guarded(&server, &bearer);
+    let address = server.address();
+    let mut pages = server.runtime().block_on(async {
+        let mut client = TopicsClient::new(connect(address).await);
+        let asked = || Request::new(FollowEventsRequest { topic: "ledger".to_owned(), from: 0 });
+        let nobody = client.follow_events(asked()).await.unwrap_err();
+        assert_eq!(code(&nobody), "unauthenticated");
+        let mut asked = asked();
+        asked.metadata_mut().insert("authorization", bearer.parse().unwrap());
+        let mut pages = client.follow_events(asked).await.unwrap().into_inner();
+        assert!(pages.message().await.unwrap().is_some());
+        pages
+    });
+    revoke(&path);
+    let other = Keys::change(&path, |keys| keys.add("other", "shop", Role::Write)).unwrap();
+    let bearer = format!("Bearer {}", other.reveal());
+    // It is looked at the key when there is something to tell.
+    let began = Instant::now();
+    let moved = transfer("world", "a", 1);
+    while server.connect().post("/v1/transfers", "last", &[("authorization", &bearer)], &moved).status != 201 {
+        assert!(began.elapsed() < PATIENCE, "a new key is not known");
+    }
+    let status = server.runtime().block_on(async {
+        let ended = async {
+            while pages.message().await?.is_some() {}
+            Ok::<_, tonic::Status>(())
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap_err()
+    });
+    assert_eq!(code(&status), "unauthenticated");
 }
 
 #[test]
