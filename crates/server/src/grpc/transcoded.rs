@@ -148,11 +148,18 @@ async fn follow(
             let mut follower = follower?;
             Some(match follower.next_page().await {
                 Ok(page) => (page_of(&follower, &page), Some(follower)),
-                Err(problem) => (Err(grpc::status(&problem)), None),
+                Err(problem) => (Err(ended(&problem)), None),
             })
         }))
     });
     Ok(Told { position: Some(position), seen: Some(position), staleness_ms: Some(staleness_ms), ..Told::of(pages) })
+}
+
+/// Why a stream of pages ends. What only looks has no outcome.
+fn ended(problem: &Problem) -> Status {
+    let mut status = grpc::status(problem);
+    status.metadata_mut().remove("tertium-outcome");
+    status
 }
 
 fn page_of(follower: &Follower, page: &TopicPage) -> Result<proto::EventPage, Status> {

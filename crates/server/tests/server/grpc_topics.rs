@@ -138,6 +138,7 @@ fn a_stream_goes_on_where_it_was() {
             }
         };
         assert_eq!((code(&ended), ended.code()), ("stopping", Code::Unavailable));
+        assert!(ended.metadata().get("tertium-outcome").is_none(), "{ended:?}");
         drop(pages);
         tokio::time::timeout(PATIENCE, stopping).await.expect("a stream does not hold up the stop").unwrap();
     });
