@@ -416,6 +416,7 @@ mod tests {
 
     fn accepted() -> Body<'static> {
         let order = CallOrder {
+            keep: "",
             method: "POST",
             url: "",
             headers: "",
@@ -434,6 +435,7 @@ mod tests {
 
     fn ended(end: CallEnd) -> Body<'static> {
         Body::CallEnded(CallEnded {
+            headers: "",
             call: 0,
             previous: 0,
             end,

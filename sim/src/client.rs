@@ -229,6 +229,7 @@ impl Client {
         let uncertain_ms_max = rng.u64(1_000..4_000);
         let promise = Promise { doubt, uncertain_ms_max };
         let order = CallOrder {
+            keep: "",
             method: "POST",
             url: &format!("http://receiver-{}", rng.u64(..self.receivers)),
             headers: "",

@@ -103,6 +103,7 @@ fn report(asked: &Evaluation, found: StepFound<'_>) -> Vec<u8> {
 
 fn order_of(call: &CallInput, tries_max: u32) -> CallOrder<'_> {
     CallOrder {
+        keep: "",
         method: &call.method,
         url: &call.url,
         headers: "",

@@ -143,6 +143,7 @@ impl Attempt {
             Finding::Uncertain | Finding::Unasked => 0,
         };
         Op::Tried(Tried {
+            headers: "",
             call: self.call,
             attempt: self.attempt,
             finding,

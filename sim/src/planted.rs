@@ -130,6 +130,7 @@ pub(crate) fn forgotten_is_not_done(cell: &Cell<u64, u64>, claim: &[u8]) -> Vec<
     let open = (0..records).filter_map(|call| cell.machine().call(call));
     for CallView { call, attempt, .. } in open.filter(|view| view.next_attempt.is_none() && !view.is_escalated) {
         let op = Op::Tried(Tried {
+            headers: "",
             call,
             attempt,
             finding: Finding::NotDone,

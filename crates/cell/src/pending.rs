@@ -167,6 +167,7 @@ mod tests {
             let work: Vec<Work> = self.cell.take_work().collect();
             let Some(Work::Try { call, attempt, .. }) = work.last() else { panic!("no call is tried: {work:?}") };
             let tried = Tried {
+                headers: "",
                 call: *call,
                 attempt: *attempt,
                 finding,
@@ -194,6 +195,7 @@ mod tests {
 
     fn call() -> Op<'static> {
         Op::Call(CallOrder {
+            keep: "",
             method: "POST",
             url: "http://127.0.0.1:1/",
             headers: "",

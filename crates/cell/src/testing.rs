@@ -176,6 +176,7 @@ pub(crate) fn command(key: &str, op: &Op<'_>) -> Vec<u8> {
 /// A call that only a person or its answer ends.
 pub(crate) fn call<'a>(body: &'a [u8]) -> Op<'a> {
     Op::Call(CallOrder {
+        keep: "",
         method: "POST",
         url: "http://receiver.example/",
         headers: "",
@@ -194,6 +195,7 @@ pub(crate) fn call<'a>(body: &'a [u8]) -> Op<'a> {
 /// What came of the first attempt at a call.
 pub(crate) fn tried(call: u64, finding: Finding) -> Vec<u8> {
     let tried = Tried {
+        headers: "",
         call,
         attempt: 1,
         finding,

@@ -197,6 +197,7 @@ impl World {
             ["settle", _] => Op::Settle,
             ["call", _, doubt, ref rest @ ..] => Op::Call(call_order(doubt, rest)),
             ["tried", call, attempt, finding] => Op::Tried(Tried {
+                headers: "",
                 call: call.parse().unwrap(),
                 attempt: attempt.parse().unwrap(),
                 finding: (1..7).map(|n| Finding::from_number(n).unwrap()).find(|f| f.as_str() == finding).unwrap(),
@@ -424,6 +425,7 @@ fn order<'a>(from: &'a str, to: &'a str, units: &str, hold_ms: Option<u64>) -> O
 
 fn call_order<'a>(doubt: &str, rest: &[&str]) -> CallOrder<'a> {
     CallOrder {
+        keep: "",
         method: "POST",
         url: "http://127.0.0.1:1/",
         headers: "",

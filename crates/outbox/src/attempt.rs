@@ -9,6 +9,7 @@ use wire::trace::TraceContext;
 use words::{Key, Stamp};
 
 use crate::UnderWay;
+use crate::kept;
 use crate::probe::Probe;
 use crate::request::{self, RequestError};
 use crate::secrets::CallSecrets;
@@ -39,6 +40,8 @@ struct Found {
     finding: Finding,
     evidence: String,
     report: Option<Report>,
+    /// Of the answer's headers those that are kept.
+    kept: String,
 }
 
 /// Makes the attempt, and gives the command that tells what came of it.
@@ -60,11 +63,11 @@ pub(crate) async fn perform(
 }
 
 fn unasked() -> Found {
-    Found { finding: Finding::Unasked, evidence: String::new(), report: None }
+    Found { finding: Finding::Unasked, evidence: String::new(), report: None, kept: String::new() }
 }
 
 fn not_sent(why: impl std::fmt::Display) -> Found {
-    Found { finding: Finding::NotDone, evidence: format!("nothing was sent: {why}"), report: None }
+    Found { finding: Finding::NotDone, evidence: format!("nothing was sent: {why}"), report: None, kept: String::new() }
 }
 
 async fn ask(
@@ -106,7 +109,8 @@ async fn ask(
     if let (Some(turn), Finding::Committed | Finding::Refused) = (turn, finding) {
         turn.give_back();
     }
-    Found { finding, evidence, report: Some(report) }
+    let kept = report.answer.as_ref().map(|answer| kept::headers(order.keep, &answer.headers)).unwrap_or_default();
+    Found { finding, evidence, report: Some(report), kept }
 }
 
 /// Why nothing was asked.
@@ -208,6 +212,7 @@ fn tell(call: u64, attempt: u32, found: &Found) -> Vec<u8> {
     let content_type = answer.and_then(|answer| answer.headers.get(header::CONTENT_TYPE)?.to_str().ok());
     let evidence = &found.evidence[..found.evidence.floor_char_boundary(EVIDENCE_BYTES_MAX)];
     let tried = Tried {
+        headers: &found.kept,
         call,
         attempt,
         finding: found.finding,

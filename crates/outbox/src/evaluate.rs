@@ -9,8 +9,8 @@ use std::sync::Arc;
 use call::AddressPolicy;
 use cell::{CellHandle, Evaluation, Found, Level, Query, Read, ReadReply, SagaFound, SagaQuery, StepOutput};
 use machine::{
-    Ask, Body, CALL_MS_BOUNDS, Command, Corrupt, Op, Record, SagaOp, SagaRecord, StepEvent, StepFound, StepReport,
-    TopicRecord,
+    Ask, Body, CALL_MS_BOUNDS, CallOrder, Command, Corrupt, Op, Record, SagaOp, SagaRecord, StepEvent, StepFound,
+    StepReport, TopicRecord,
 };
 use saga::{CallInput, Context, Definition, EventInput, Phase, StepInput, TransferInput};
 use serde_json::{Map, Value, json};
@@ -144,7 +144,9 @@ impl Shared {
             }
             StepInput::Call(call) => {
                 let body = call_request(&call, tries_max)?;
-                request::parse_call(&body, "", NO_KEY, |parent, asked| check_asked(&*self.addresses, parent, asked))
+                let check = |parent: &str, asked: request::Asked<'_>| check_asked(&*self.addresses, parent, asked);
+                let command = request::parse_call(&body, "", NO_KEY, check).map_err(|problem| problem.detail)?;
+                return op_of(&command, &call.kept_headers.join(",")).map(Computed::Do);
             }
             StepInput::Publish(event) => return publish(*event).map(|event| Computed::Publish(Box::new(event))),
             StepInput::Wait { ms } => return Ok(Computed::Wait { ms }),
@@ -153,7 +155,7 @@ impl Shared {
                 return Ok(Computed::Start { saga: run.name, input });
             }
         };
-        op_of(&command.map_err(|problem| problem.detail)?).map(Computed::Do)
+        op_of(&command.map_err(|problem| problem.detail)?, "").map(Computed::Do)
     }
 
     fn context(&self, evaluation: &Evaluation, definition: &Definition) -> Result<Context, Corrupt> {
@@ -279,11 +281,15 @@ fn publish(event: EventInput) -> Result<EventInput, String> {
     Ok(EventInput { topic, kind, subject, key, data })
 }
 
-/// The operation's bytes in a command.
-fn op_of(command: &[u8]) -> Result<Vec<u8>, String> {
+/// The operation's bytes in a command; a call keeps those headers of its answer.
+fn op_of(command: &[u8], keep: &str) -> Result<Vec<u8>, String> {
     let command = Command::decode(command).map_err(|error| error.to_string())?;
     let mut op = Vec::with_capacity(256);
-    command.op.encode(&mut op);
+    match command.op {
+        Op::Call(order) => Op::Call(CallOrder { keep, ..order }),
+        other => other,
+    }
+    .encode(&mut op);
     Ok(op)
 }
 

@@ -10,6 +10,7 @@ mod deliver;
 mod delivered;
 mod destination;
 mod evaluate;
+mod kept;
 mod probe;
 mod request;
 mod secrets;

@@ -14,7 +14,7 @@ use crate::fault::{DefinitionError, Fault};
 use crate::fields::{Fields, Problems, id};
 use crate::run_expression::a_type;
 use crate::template::{Template, pointer};
-use crate::{input, link, plan, secret};
+use crate::{input, keep, link, plan, secret};
 
 /// Reads a definition.
 pub(crate) fn definition(document: Value) -> Result<Definition, DefinitionError> {
@@ -189,7 +189,7 @@ impl Decoder {
         let (value, at) = (fields.get(kind)?, fields.at(kind));
         let problems = &mut self.problems;
         match (kind, undoes) {
-            ("call", _) => call(value, &at, problems).map(|call| Action::Call(Box::new(call))),
+            ("call", undoes) => call(value, &at, undoes.is_some(), problems).map(|call| Action::Call(Box::new(call))),
             ("transfer", _) => order(value, &at, false, problems).map(|order| Action::Transfer(Box::new(order))),
             ("hold", _) => order(value, &at, true, problems).map(|order| Action::Hold(Box::new(order))),
             ("event", _) => event(value, &at, problems).map(|event| Action::Event(Box::new(event))),
@@ -277,9 +277,11 @@ fn nested(value: &Value, at: &str, problems: &mut Problems) -> Option<Nested> {
     Some(Nested { name: fields.need_id("name", problems)?, input })
 }
 
-fn call(value: &Value, at: &str, problems: &mut Problems) -> Option<Call> {
-    let known = &["method", "url", "headers", "body", "on_uncertain", "probe", "persistent", "uncertain_ms_max"];
-    let fields = Fields::read(value, at, known, problems)?;
+const CALL: &[&str] =
+    &["method", "url", "headers", "body", "on_uncertain", "probe", "persistent", "uncertain_ms_max", "keep"];
+
+fn call(value: &Value, at: &str, undoes: bool, problems: &mut Problems) -> Option<Call> {
+    let fields = Fields::read(value, at, CALL, problems)?;
     let probe = fields.get("probe").and_then(|value| probe(value, &fields.at("probe"), problems));
     let otherwise = if fields.get("probe").is_some() { Doubt::Probe } else { Doubt::Resend };
     let doubts = &[Doubt::Probe, Doubt::Resend, Doubt::Escalate];
@@ -299,6 +301,7 @@ fn call(value: &Value, at: &str, problems: &mut Problems) -> Option<Call> {
         probe,
         persistent: fields.flag("persistent", problems),
         uncertain_ms_max: fields.number("uncertain_ms_max", UNCERTAIN_MS, problems),
+        kept_headers: keep::read(&fields, undoes, problems),
     })
 }
 

@@ -154,6 +154,8 @@ pub struct Call {
     pub persistent: bool,
     /// How long it may stay uncertain until a person is told, in milliseconds.
     pub uncertain_ms_max: u64,
+    /// The headers of its answer that later steps can name, in lower case.
+    pub kept_headers: Vec<String>,
 }
 
 /// What to do while nobody knows whether a call was done.

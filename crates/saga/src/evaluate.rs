@@ -101,6 +101,8 @@ pub struct CallInput {
     pub persistent: bool,
     /// How long it may stay uncertain until a person is told, in milliseconds.
     pub uncertain_ms_max: u64,
+    /// The headers of its answer that are kept, in lower case.
+    pub kept_headers: Vec<String>,
 }
 
 /// A question that changes nothing: a GET.
@@ -249,6 +251,7 @@ impl Filler<'_> {
             probe,
             persistent: call.persistent,
             uncertain_ms_max: call.uncertain_ms_max,
+            kept_headers: call.kept_headers.clone(),
         })
     }
 

@@ -26,6 +26,8 @@ pub struct Expression {
 pub(crate) enum Reference {
     /// The output of a step.
     Step(String),
+    /// A header of the answer that a step had.
+    Header { step: String, name: String },
     /// Something that the scope does not have.
     Unknown(String),
 }
@@ -226,6 +228,11 @@ impl Node {
             Self::Current | Self::Index(_) | Self::Slice { .. } => unknown("@"),
             Self::Then(first, second) => match (&**first, &**second) {
                 (Self::Field(name), Self::Field(id)) if name == "steps" => found.push(Reference::Step(id.clone())),
+                (_, Self::Field(name)) => {
+                    first.at_root(found);
+                    let header = first.headers_of().map(|step| (step.to_owned(), name.clone()));
+                    found.extend(header.map(|(step, name)| Reference::Header { step, name }));
+                }
                 _ => first.at_root(found),
             },
             Self::Each(first, _) | Self::Values(first) | Self::Flatten(first) | Self::Not(first) => {
@@ -240,6 +247,18 @@ impl Node {
             }
             Self::List(items) | Self::Call(_, items) => items.iter().for_each(|item| item.at_root(found)),
             Self::Hash(pairs) => pairs.iter().for_each(|(_, item)| item.at_root(found)),
+        }
+    }
+}
+
+impl Node {
+    /// The step whose answer's headers this is: `steps.<id>.headers`.
+    fn headers_of(&self) -> Option<&str> {
+        let Self::Then(first, second) = self else { return None };
+        let (Self::Then(root, id), Self::Field(name)) = (&**first, &**second) else { return None };
+        match (&**root, &**id) {
+            (Self::Field(root), Self::Field(id)) if root == "steps" && name == "headers" => Some(id),
+            _ => None,
         }
     }
 }

@@ -173,6 +173,18 @@ pub enum Fault {
         /// Its name.
         name: String,
     },
+    /// A header that cannot be kept, or is kept already.
+    KeptHeader {
+        /// Its name.
+        name: String,
+    },
+    /// A header that is asked for, and that its step does not keep.
+    HeaderNotKept {
+        /// The step.
+        step: String,
+        /// The header.
+        name: String,
+    },
     /// A value that can never be what is needed.
     Value(EvaluationError),
 }
@@ -286,6 +298,13 @@ impl fmt::Display for Fault {
             Self::UnknownFunction { name } => write!(f, "there is no function `{name}`"),
             Self::Arguments { name, takes } => write!(f, "`{name}` takes {takes}"),
             Self::Header { name } => write!(f, "`{name}` is no header that a call can set"),
+            Self::KeptHeader { name } => {
+                let rule = "names are in lower case, each once, and neither of a connection nor credentials";
+                write!(f, "`{name}` is no header that a call can keep: {rule}")
+            }
+            Self::HeaderNotKept { step, name } => {
+                write!(f, "`{step}` does not keep the header `{name}`: name it in its `keep`")
+            }
             Self::Value(error) => error.fmt(f),
         }
     }

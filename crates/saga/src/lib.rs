@@ -30,6 +30,7 @@ mod expression;
 mod fault;
 mod fields;
 mod input;
+mod keep;
 mod link;
 mod number;
 mod plan;

@@ -160,8 +160,17 @@ impl Names<'_> {
         for reference in references {
             match reference {
                 Reference::Step(id) => drop(self.find(&id, at, problems)),
+                Reference::Header { step, name } => self.check_header(step, name, at, problems),
                 Reference::Unknown(name) => problems.push(at, Fault::UnknownName { name }),
             }
+        }
+    }
+
+    /// Whether a step keeps a header that is asked for. That it is there, and a call, is checked elsewhere.
+    fn check_header(self, step: String, name: String, at: &str, problems: &mut Problems) {
+        let of = self.steps.iter().find(|known| known.id == step).map(|known| &known.action);
+        if matches!(of, Some(Action::Call(call)) if !call.kept_headers.contains(&name)) {
+            problems.push(at, Fault::HeaderNotKept { step, name });
         }
     }
 

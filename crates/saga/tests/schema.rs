@@ -32,6 +32,7 @@ fn what_is_right_is_right_to_both() {
     more["steps"][0]["hold"]["amount"] = json!("170141183460469231731687303715884105727");
     more["steps"][0]["hold"]["metadata"] = json!({"any": [1, 2]});
     more["steps"][1]["call"]["headers"] = json!({"X-Number": 7});
+    more["steps"][1]["call"]["keep"] = json!({"headers": ["location", "x-a"]});
     more["output"] = json!(null);
     for document in [example.document(), &base(), &more] {
         assert!(saga::Definition::of_document(document.clone()).is_ok(), "the parser refuses {document}");
@@ -73,6 +74,11 @@ fn what_is_wrong_is_wrong_to_both() {
     check(|d| d["steps"][1]["call"]["method"] = json!("FETCH"), true);
     check(|d| d["steps"][1]["call"]["headers"] = json!({"x y": "b"}), true);
     check(|d| d["steps"][1]["call"]["on_uncertain"] = json!("hope"), true);
+    for keep in [json!([]), json!({}), json!({"headers": []}), json!({"headers": ["Location"]}), json!({"body": true})]
+    {
+        check(|d| d["steps"][1]["call"]["keep"] = keep, true);
+    }
+    check(|d| d["steps"][1]["call"]["keep"] = json!({"headers": vec!["a"; 17]}), true);
     check(|d| d["steps"][1]["call"]["probe"] = json!({"method": "DELETE", "url": "http://h/"}), true);
     check(|d| d["steps"][1]["call"]["probe"] = json!({"url": "http://h/", "status": {"4": "refused"}}), true);
     check(|d| d["steps"][1]["call"]["probe"] = json!({"url": "http://h/", "status": {"404": "gone"}}), true);
@@ -91,6 +97,8 @@ fn what_only_the_parser_can_tell() {
     check(|d| d["steps"][0]["compensate"] = json!({"reverse": true}), false);
     check(|d| d["steps"][1]["call"]["headers"] = json!({"Idempotency-Key": "x"}), false);
     check(|d| d["steps"][1]["call"]["on_uncertain"] = json!("probe"), false);
+    check(|d| d["steps"][1]["call"]["keep"] = json!({"headers": ["set-cookie"]}), false);
+    check(|d| d["steps"][1]["call"]["keep"] = json!({"headers": ["etag", "etag"]}), false);
     check(|d| d["steps"][1]["timeout_ms"] = json!(86_400_001), false);
     check(|d| d["steps"][1]["attempts_max"] = json!(5), false);
 }
@@ -115,6 +123,7 @@ fn holds(root: &Value, schema: &Value, value: &Value) -> bool {
         "minLength" => {
             value.as_str().is_none_or(|text| text.chars().count() as u64 >= wanted.as_u64().expect("a number"))
         }
+        "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= wanted.as_u64().expect("a number")),
         "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= wanted.as_u64().expect("a number")),
         "pattern" => value.as_str().is_none_or(|text| matches(wanted.as_str().expect("a text"), text)),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| holds(root, wanted, item))),
@@ -176,6 +185,12 @@ fn matches(pattern: &str, text: &str) -> bool {
         "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$" => {
             (1..=64).contains(&text.len())
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&byte))
+        }
+        "^[!#$%&'*+.^_`|~0-9a-z-]{1,64}$" => {
+            (1..=64).contains(&text.len())
+                && text.bytes().all(|byte| {
+                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+.^_`|~-".contains(&byte)
+                })
         }
         "^[1-5][0-9]{2}$" => {
             text.len() == 3

@@ -73,6 +73,10 @@ pub fn write_response(out: &mut Vec<u8>, ended: &CallEnded<'_>) {
             put_plain(out, &base64::Engine::encode(&base64::prelude::BASE64_STANDARD, ended.body));
         }
     }
+    if !ended.headers.is_empty() {
+        out.extend_from_slice(b",\"headers\":");
+        out.extend_from_slice(ended.headers.as_bytes());
+    }
     out.push(b'}');
 }
 

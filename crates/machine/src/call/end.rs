@@ -20,6 +20,7 @@ pub(super) fn end<A: Archive>(
 ) -> Result<(), ApplyError> {
     let (attempt, evidence, status) = (tried.attempt, tried.evidence, tried.status);
     let ended = CallEnded {
+        headers: tried.headers,
         call: tried.call,
         previous: open.newest,
         end: how,

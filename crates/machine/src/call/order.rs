@@ -8,6 +8,9 @@ pub const CALL_MS_BOUNDS: (u64, u64) = (1, 24 * 60 * 60 * 1_000);
 /// How long a call may stay uncertain before its way out is taken, in milliseconds: 1 s to 30 days.
 pub const UNCERTAIN_MS_BOUNDS: (u64, u64) = (1_000, 30 * 24 * 60 * 60 * 1_000);
 
+/// Beside a small number: something follows that earlier versions did not write.
+const MORE: u8 = 0x80;
+
 /// `POST /v1/calls`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CallOrder<'a> {
@@ -35,6 +38,8 @@ pub struct CallOrder<'a> {
     pub uncertain_ms_max: u64,
     /// What to do after that.
     pub way_out: WayOut,
+    /// The headers of the answer that are kept: their names in lower case, with a comma between two, or empty.
+    pub keep: &'a str,
 }
 
 /// What to do when nobody knows whether a call was done.
@@ -110,6 +115,8 @@ pub struct Tried<'a> {
     pub status: u16,
     /// The receiver's content type, or empty.
     pub content_type: &'a str,
+    /// Those of the receiver's headers that were to be kept: canonical JSON, name to value, or empty where none was.
+    pub headers: &'a str,
     /// The receiver's answer, cut off at a bound.
     pub body: &'a [u8],
     /// Whether it was cut off.
@@ -143,11 +150,15 @@ impl<'a> CallOrder<'a> {
         put_bytes(out, self.probe.as_bytes());
         put_bytes(out, self.compensation.as_bytes());
         put_u64(out, self.uncertain_ms_max);
-        out.push(self.way_out as u8);
+        // What comes after it was not there in earlier versions.
+        out.push(self.way_out as u8 | if self.keep.is_empty() { 0 } else { MORE });
+        if !self.keep.is_empty() {
+            put_bytes(out, self.keep.as_bytes());
+        }
     }
 
     pub(crate) fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
-        Ok(Self {
+        let order = Self {
             method: r.str()?,
             url: r.str()?,
             headers: r.str()?,
@@ -159,8 +170,12 @@ impl<'a> CallOrder<'a> {
             probe: r.str()?,
             compensation: r.str()?,
             uncertain_ms_max: r.u64()?,
-            way_out: WayOut::from_number(r.u8()?)?,
-        })
+            way_out: WayOut::Escalate,
+            keep: "",
+        };
+        let last = r.u8()?;
+        let way_out = WayOut::from_number(last & !MORE)?;
+        Ok(Self { way_out, keep: if last & MORE > 0 { r.str()? } else { "" }, ..order })
     }
 }
 
@@ -175,6 +190,7 @@ impl Tried<'static> {
             tries: 0,
             status: 0,
             content_type: "",
+            headers: "",
             body: b"",
             is_cut: false,
             retry_after_ms: 0,
@@ -192,12 +208,12 @@ impl<'a> Tried<'a> {
         put_u64(out, self.status.into());
         put_bytes(out, self.content_type.as_bytes());
         put_bytes(out, self.body);
-        out.push(u8::from(self.is_cut));
+        encode_cut(out, self.is_cut, self.headers);
         put_u64(out, self.retry_after_ms);
     }
 
     pub(crate) fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
-        Ok(Self {
+        let tried = Self {
             call: r.u64()?,
             attempt: r.u32()?,
             finding: Finding::from_number(r.u8()?)?,
@@ -206,10 +222,27 @@ impl<'a> Tried<'a> {
             status: r.u16()?,
             content_type: r.str()?,
             body: r.bytes()?,
-            is_cut: r.flag()?,
-            retry_after_ms: r.u64()?,
-        })
+            ..Tried::unmade(0, 0)
+        };
+        let (is_cut, headers) = decode_cut(r)?;
+        Ok(Self { is_cut, headers, retry_after_ms: r.u64()?, ..tried })
     }
+}
+
+/// Whether an answer was cut off, and what of its headers is kept.
+pub(crate) fn encode_cut(out: &mut Vec<u8>, is_cut: bool, headers: &str) {
+    out.push(u8::from(is_cut) | if headers.is_empty() { 0 } else { MORE });
+    if !headers.is_empty() {
+        put_bytes(out, headers.as_bytes());
+    }
+}
+
+pub(crate) fn decode_cut<'a>(r: &mut Reader<'a>) -> Result<(bool, &'a str), Corrupt> {
+    Ok(match r.u8()? {
+        flag @ (0 | 1) => (flag == 1, ""),
+        flag if flag & !MORE < 2 => (flag & !MORE == 1, r.str()?),
+        _ => return Err(Corrupt("a flag that is neither yes nor no")),
+    })
 }
 
 impl<'a> Resolved<'a> {
@@ -290,5 +323,47 @@ impl Finding {
     pub(crate) fn from_number(number: u8) -> Result<Self, Corrupt> {
         let all = [Self::Committed, Self::Refused, Self::NotDone, Self::StillAtIt, Self::Uncertain, Self::Unasked];
         all.into_iter().find(|finding| *finding as u8 == number).ok_or(Corrupt("an unknown finding"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is kept of an answer comes back; what an earlier version wrote, without it, is read as well.
+    #[test]
+    fn headers_are_written_where_there_are_any() {
+        for (is_cut, headers, length) in [(false, "", 1), (true, "", 1), (false, "{}", 4), (true, r#"{"a":"b"}"#, 11)] {
+            let mut bytes = Vec::new();
+            encode_cut(&mut bytes, is_cut, headers);
+            let mut r = Reader::new(&bytes);
+            assert_eq!((decode_cut(&mut r), r.is_empty()), (Ok((is_cut, headers)), true));
+            assert_eq!(bytes.len(), length);
+        }
+        assert!(decode_cut(&mut Reader::new(&[2])).is_err());
+        let order = CallOrder {
+            method: "POST",
+            url: "http://h/",
+            headers: "",
+            body: b"",
+            deadline_ms: 1,
+            tries_max: 1,
+            persistent: false,
+            doubt: Doubt::Resend,
+            probe: "",
+            compensation: "",
+            uncertain_ms_max: 1,
+            way_out: WayOut::Cancel,
+            keep: "",
+        };
+        let encoded = |order: CallOrder<'_>| {
+            let mut bytes = Vec::new();
+            order.encode(&mut bytes);
+            bytes
+        };
+        let (earlier, keeps) = (encoded(order), CallOrder { keep: "etag,location", ..order });
+        assert_eq!(earlier.last(), Some(&(WayOut::Cancel as u8)), "as earlier versions wrote it");
+        assert_eq!(CallOrder::decode(&mut Reader::new(&earlier)), Ok(order));
+        assert_eq!(CallOrder::decode(&mut Reader::new(&encoded(keeps))), Ok(keeps));
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn decide<'a, A: Archive>(
         return Err(Denial { wanted: wait_ms.into(), ..number(Code::CallUnderWay) }.into());
     }
     let ended = CallEnded {
+        headers: "",
         call: resolved.call,
         previous: open.newest,
         end: if resolved.committed { CallEnd::DecreedCommitted } else { CallEnd::DecreedRefused },

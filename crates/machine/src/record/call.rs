@@ -1,7 +1,7 @@
 //! The records of durable calls: accepted, tried, ended.
 
 use crate::call::Owner;
-use crate::call::order::{CallOrder, Finding, Undoes};
+use crate::call::order::{CallOrder, Finding, Undoes, decode_cut, encode_cut};
 use crate::codec::{Corrupt, Reader, put_bytes, put_u64};
 use crate::effect::Phase;
 
@@ -82,6 +82,8 @@ pub struct CallEnded<'a> {
     pub status: u16,
     /// The receiver's content type, or empty.
     pub content_type: &'a str,
+    /// Those of the receiver's headers that were to be kept: canonical JSON, name to value, or empty where none was.
+    pub headers: &'a str,
     /// The receiver's answer, cut off at a bound.
     pub body: &'a [u8],
     /// Whether it was cut off.
@@ -180,12 +182,12 @@ impl<'a> CallEnded<'a> {
         put_u64(out, self.status.into());
         put_bytes(out, self.content_type.as_bytes());
         put_bytes(out, self.body);
-        out.push(u8::from(self.is_cut));
+        encode_cut(out, self.is_cut, self.headers);
         put_bytes(out, self.by.as_bytes());
     }
 
     pub(super) fn decode(r: &mut Reader<'a>) -> Result<Self, Corrupt> {
-        Ok(Self {
+        let ended = Self {
             call: r.u64()?,
             previous: r.u64()?,
             end: CallEnd::from_number(r.u8()?)?,
@@ -196,10 +198,13 @@ impl<'a> CallEnded<'a> {
             evidence: r.str()?,
             status: r.u16()?,
             content_type: r.str()?,
+            headers: "",
             body: r.bytes()?,
-            is_cut: r.flag()?,
-            by: r.str()?,
-        })
+            is_cut: false,
+            by: "",
+        };
+        let (is_cut, headers) = decode_cut(r)?;
+        Ok(Self { is_cut, headers, by: r.str()?, ..ended })
     }
 }
 

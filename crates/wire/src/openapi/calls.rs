@@ -143,7 +143,17 @@ fn response() -> Value {
             ("content_type", json!({ "type": ["string", "null"] })),
             ("is_cut", json!({ "type": "boolean", "description": "Whether only the first 64 KiB were kept." })),
         ],
-        &[("body", json!({ "description": "JSON as it is, other text as a string." })), ("body_base64", text())],
+        &[
+            ("body", json!({ "description": "JSON as it is, other text as a string." })),
+            ("body_base64", text()),
+            (
+                "headers",
+                json!({
+                    "type": "object", "additionalProperties": text(),
+                    "description": "Of a step of a run: the headers that its definition keeps, by their names.",
+                }),
+            ),
+        ],
     )
 }
 

@@ -59,6 +59,7 @@ pub fn parse_call(
     check_declared(doubt, way_out, &probe, &compensation)?;
     let Object(retry) = asked.retry.unwrap_or(Object(RetryIn { tries_max: None, until_deadline: false }));
     let order = CallOrder {
+        keep: "",
         method: &request.method,
         url: &request.url,
         headers: &request.headers,

@@ -277,6 +277,7 @@ impl Sagas {
     pub(super) fn tried(&mut self, effect: Effect, finding: Finding) -> String {
         let Effect::Try { call, attempt, .. } = effect else { panic!("not a call") };
         let op = Op::Tried(Tried {
+            headers: "",
             call,
             attempt,
             finding,
@@ -298,6 +299,7 @@ impl Sagas {
 
 fn call() -> CallOrder<'static> {
     CallOrder {
+        keep: "",
         method: "POST",
         url: "http://127.0.0.1:1/",
         headers: "",
