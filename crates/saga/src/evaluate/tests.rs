@@ -50,12 +50,16 @@ fn each_kind() {
     check(
         0,
         Phase::Act,
-        expect![[r#"Ok(Call(CallInput { method: "POST", url: "http://127.0.0.1:9001/reservations/c-1", headers: [("X-Cart", "c-1")], body: "{\"items\":[\"a\",\"b\"],\"total\":1250}", doubt: Probe, probe: Some(ProbeInput { url: "http://127.0.0.1:9001/reservations/c-1", headers: [], status: {}, value: None }), persistent: false, uncertain_ms_max: 3600000, kept_headers: [] }))"#]],
+        expect![[
+            r#"Ok(Call(CallInput { method: "POST", url: "http://127.0.0.1:9001/reservations/c-1", headers: [("X-Cart", "c-1")], body: "{\"items\":[\"a\",\"b\"],\"total\":1250}", doubt: Probe, probe: Some(ProbeInput { url: "http://127.0.0.1:9001/reservations/c-1", headers: [], status: {}, value: None }), persistent: false, uncertain_ms_max: 3600000, kept_headers: [] }))"#
+        ]],
     );
     check(
         0,
         Phase::Compensate,
-        expect![[r#"Ok(Call(CallInput { method: "DELETE", url: "http://127.0.0.1:9001/reservations/r-9", headers: [], body: "", doubt: Resend, probe: None, persistent: false, uncertain_ms_max: 3600000, kept_headers: [] }))"#]],
+        expect![[
+            r#"Ok(Call(CallInput { method: "DELETE", url: "http://127.0.0.1:9001/reservations/r-9", headers: [], body: "", doubt: Resend, probe: None, persistent: false, uncertain_ms_max: 3600000, kept_headers: [] }))"#
+        ]],
     );
     check(
         1,

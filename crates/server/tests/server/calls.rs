@@ -111,6 +111,9 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) {
                 let _ = stream.read(&mut byte);
                 return;
             }
+            "/located" => "HTTP/1.1 201 Created\r\nlocation: /ok/r-7\r\nx-part: a\r\nx-part: b\r\nset-cookie: s=1\r\n\
+                           content-length: 0\r\n\r\n"
+                .to_owned(),
             "/reservations" => json("201 Created", r#"{"id":"r-1"}"#),
             "/reservations/r-1" => json("204 No Content", ""),
             "/parcels" => json("201 Created", r#"{"tracking":"t-1"}"#),

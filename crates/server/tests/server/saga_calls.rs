@@ -112,6 +112,31 @@ fn what_an_expression_gives_stays_in_its_segment() {
     assert_eq!(receiver.lines().len(), reached, "nothing was sent");
 }
 
+/// What a receiver says in its headers is there for later steps where the definition keeps it, and nothing else of them.
+#[test]
+fn headers_of_an_answer_are_kept_for_later_steps() {
+    let (server, receiver) = (Server::start(), Receiver::start());
+    let steps = format!(
+        "  - {{ id: a, call: {{ url: \"{}\", keep: {{ headers: [location, x-part, etag] }} }} }}\n  \
+           - {{ id: b, call: {{ url: \"{}\", body: {{ at: \"${{steps.a.headers.location}}\" }} }} }}\n\
+         output: {{ all: \"${{steps.a.headers}}\", part: \"${{steps.a.headers.\\\"x-part\\\"}}\", none: \"${{steps.b.headers}}\" }}\n",
+        receiver.url("/located"),
+        receiver.url("/ok")
+    );
+    defined(&server, "kept", &steps);
+    let answer = start(&server, "kept", "k", "");
+    let output =
+        serde_json::json!({ "all": { "location": "/ok/r-7", "x-part": "a, b" }, "part": "a, b", "none": null });
+    assert_eq!((answer.status, &answer.json()["output"]), (200, &output), "{answer:?}");
+    assert_eq!(receiver.seen()[1].body, r#"{"at":"/ok/r-7"}"#);
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let call = server.get(&format!("/v1/operations/{id}%2Fa")).json().to_string();
+    assert!(call.contains("/ok/r-7") && !call.contains("s=1"), "{call}");
+    let wrong = "steps:\n  - { id: a, call: { url: \"http://127.0.0.1/\", keep: { headers: [set-cookie] } } }\n";
+    let answer = define(&server, "wrong", wrong);
+    assert_eq!((answer.status, &answer.json()["errors"][0]["pointer"]), (400, &"/steps/0/call/keep/headers/0".into()));
+}
+
 #[test]
 fn many_escalated_runs_are_restarted_at_once() {
     let (server, receiver) = (Server::start(), Receiver::start());
