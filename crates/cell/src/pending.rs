@@ -224,7 +224,7 @@ mod tests {
             compensation: None,
         };
         let mut plan = Vec::new();
-        Plan { deadline_ms: 3_600_000, has_output: false, steps: vec![step] }.encode(&mut plan);
+        Plan { deadline_ms: 3_600_000, has_output: false, steps: vec![step], reads: None }.encode(&mut plan);
         let mut small = Small::new();
         small.write(1, "d", &Op::Saga(SagaOp::Define { name: "pay", plan: &plan, document: "{}" }));
         let start = Op::Saga(SagaOp::Start { saga: "pay", input: "{}", delay_ms: 0, deadline_ms: None });

@@ -510,7 +510,7 @@ mod tests {
         let (timeout_ms, attempts_max, pivot) = (10_000, 1, false);
         let step = PlannedStep { id, kind, after: vec![], timeout_ms, attempts_max, pivot, compensation: None };
         let mut plan = Vec::new();
-        Plan { deadline_ms: 60_000, has_output: false, steps: vec![step] }.encode(&mut plan);
+        Plan { deadline_ms: 60_000, has_output: false, steps: vec![step], reads: None }.encode(&mut plan);
         world.write(command("define", &Op::Saga(SagaOp::Define { name: "s", plan: &plan, document: "{}" })));
         let oldest = ["k1", "k2", "k3"].map(|key| escalated_run(&mut world, key))[0];
         assert_eq!((world.cell.machine.runs_len(), world.cell.machine.restartable_len()), (0, 3));

@@ -54,7 +54,7 @@ pub struct Evaluation {
     pub definition: u64,
     /// The record of its definition, likewise encoded.
     pub defined: Vec<u8>,
-    /// What the steps that were done gave.
+    /// What the steps gave that the definition names there.
     pub outputs: Vec<StepOutput>,
 }
 
@@ -102,7 +102,7 @@ impl<W, R> Cell<W, R> {
             return Err(machine::Corrupt("a run that no record started").into());
         };
         let defined = self.read_record(definition)?;
-        let outputs = self.machine.run_outputs(run).into_iter();
+        let outputs = self.machine.run_outputs(run, step, ask).into_iter();
         let outputs =
             outputs.map(|(step, ordinal)| Ok(StepOutput { step, ordinal, record: self.read_record(ordinal)? }));
         let outputs = outputs.collect::<Result<_, CellFault>>()?;
@@ -120,5 +120,68 @@ impl<W, R> Cell<W, R> {
     /// What is to be done outside, in order. Only a leader's outbox does it.
     pub fn take_work(&mut self) -> std::vec::Drain<'_, Work> {
         self.work.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use machine::{Op, Plan, PlannedStep, Reads, SagaOp, StepFound, StepKind, StepReport};
+
+    use super::*;
+    use crate::options::Options;
+    use crate::testing::{World, command, order};
+
+    const STEPS: u32 = 30;
+
+    /// Runs a saga of transfers, one after the other. Gives how many outputs were handed over on the way, and their bytes.
+    fn handed_over(reads: Option<Reads>) -> (usize, usize) {
+        let mut world = World::new(Options::default());
+        world.open_account("a", "");
+        world.write(command(
+            "fund",
+            &Op::OpenAccount(machine::OpenAccount { id: "b", unit: "u", floor: None, metadata: "" }),
+        ));
+        let step = |number: u32| PlannedStep {
+            id: format!("s{number}"),
+            kind: StepKind::Transfer,
+            after: number.checked_sub(1).into_iter().collect(),
+            timeout_ms: 10_000,
+            attempts_max: 1,
+            pivot: false,
+            compensation: None,
+        };
+        let mut plan = Vec::new();
+        let steps = (0..STEPS).map(step).collect();
+        Plan { deadline_ms: 60_000, has_output: true, steps, reads }.encode(&mut plan);
+        world.write(command("define", &Op::Saga(SagaOp::Define { name: "s", plan: &plan, document: "{}" })));
+        let start = SagaOp::Start { saga: "s", input: "{}", delay_ms: 0, deadline_ms: None };
+        world.submit(command("start", &Op::Saga(start)));
+        world.turn();
+        let (mut outputs, mut bytes) = (0, 0);
+        let mut transfer = Vec::new();
+        Op::Transfer(order("a", "b")).encode(&mut transfer);
+        loop {
+            let next = world.cell.take_work().next();
+            let Some(Work::Evaluate(work)) = next else { break };
+            outputs += work.outputs.len();
+            bytes += work.outputs.iter().map(|output| output.record.len()).sum::<usize>();
+            let Evaluation { run, step, attempt, ask, .. } = *work;
+            let found = if ask == Ask::Output { StepFound::Output("{}") } else { StepFound::Do(&transfer) };
+            world.submit(command("", &Op::Saga(SagaOp::Step(StepReport { run, step, attempt, ask, found }))));
+            world.turn();
+        }
+        assert_eq!(world.cell.machine().runs_len(), 0, "it is done");
+        (outputs, bytes)
+    }
+
+    #[test]
+    fn only_the_outputs_that_are_named_are_handed_over() {
+        let before = |number: u32| number.checked_sub(1).into_iter().collect::<Vec<_>>();
+        let steps = (0..STEPS).map(|number| (before(number), Vec::new())).collect();
+        let (named, named_bytes) = handed_over(Some(Reads { steps, output: vec![STEPS - 1] }));
+        let (all, all_bytes) = handed_over(None);
+        assert_eq!((named, all), (30, 30 * 31 / 2), "one each, where it was the number of steps squared");
+        let each = named_bytes / named;
+        assert!(named_bytes < 31 * each && all_bytes > 15 * named_bytes - 15 * each, "{named_bytes} of {all_bytes}");
     }
 }

@@ -54,9 +54,9 @@ pub use record::{
 };
 pub use refusal::{Code, Refusal, RefusalOwned};
 pub use saga::{
-    COMPENSATION_SUFFIX, Control, PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, RUN_MS_MAX, RunEnd, RunPage,
-    RunState, RunView, SagaOp, SagaRecord, SagaView, StepEvent, StepFound, StepKind, StepOutcome, StepReport, StepView,
-    StepWait, Why, ended_steps, run_id,
+    COMPENSATION_SUFFIX, Control, PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, RUN_MS_MAX, Reads, RunEnd,
+    RunPage, RunState, RunView, SagaOp, SagaRecord, SagaView, StepEvent, StepFound, StepKind, StepOutcome, StepReport,
+    StepView, StepWait, Why, ended_steps, run_id,
 };
 pub use snapshot::SNAPSHOT_VERSION;
 pub use timer::TIMERS_PER_ENTRY_MAX;

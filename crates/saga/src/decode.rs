@@ -39,7 +39,7 @@ pub(crate) fn definition(document: Value) -> Result<Definition, DefinitionError>
     let output = fields.template("output", |_, value| Ok(value), &mut problems);
     link::link(&mut steps, &waits, output.as_ref(), &mut problems);
     problems.check()?;
-    let plan = plan::of(deadline_ms, &steps, output.is_some());
+    let plan = plan::of(deadline_ms, &steps, output.as_ref());
     Ok(Definition { name, description, deadline_ms, input: parameters, steps, output, document, plan })
 }
 

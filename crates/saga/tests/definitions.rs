@@ -93,6 +93,27 @@ steps:
                         compensation: None,
                     },
                 ],
+                reads: Some(
+                    Reads {
+                        steps: [
+                            (
+                                [],
+                                [],
+                            ),
+                            (
+                                [],
+                                [
+                                    1,
+                                ],
+                            ),
+                            (
+                                [],
+                                [],
+                            ),
+                        ],
+                        output: [],
+                    },
+                ),
             }"#]],
     );
 }
@@ -241,4 +262,38 @@ fn both_languages_say_the_same() {
     let json = definition.document().to_string();
     assert_eq!(saga::from_json(&json).expect("it is the same"), definition);
     assert_eq!(saga::Definition::of_document(definition.document().clone()).expect("it is the same"), definition);
+}
+
+/// What is named where: the outputs that are handed over, and no others.
+#[test]
+fn the_outputs_that_are_asked_for() {
+    let definition = saga::from_yaml(
+        r#"
+name: reads
+steps:
+  - {id: a, hold: {from: x, to: y, amount: 1}, compensate: {void: true}}
+  - {id: b, capture: {of: a, amount: "${input.n}"}}
+  - {id: c, call: {url: "http://h/${steps.a.id}", headers: {X-B: "${steps.b.id}"}, body: ["${[steps.a, steps.b.id]}"]},
+     compensate: {call: {url: "http://h/", body: "${steps.c.body}"}}}
+  - {id: d, call: {url: "http://h/", probe: {url: "http://h/${steps.c.body.id}"}},
+     compensate: {event: {topic: t, type: t, data: {of: "${steps.b.id} ${steps.d.status}"}}}}
+  - {id: e, event: {topic: t, type: t, key: "${run.id}"}}
+output: {a: "${steps.a.id}", d: "${steps.d.body || steps.e.offset}"}
+"#,
+    )
+    .expect("it is right");
+    let reads = definition.plan().reads.clone().expect("it was read just now");
+    let expected: [(&[u32], &[u32]); 5] = [(&[], &[0]), (&[0], &[]), (&[0, 1], &[2]), (&[2], &[1, 3]), (&[], &[])];
+    let found: Vec<_> = reads.steps.iter().map(|(act, undo)| (act.as_slice(), undo.as_slice())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(reads.output, [0, 3, 4]);
+    let mut bytes = Vec::new();
+    definition.plan().encode(&mut bytes);
+    assert_eq!(saga::Plan::decode(&bytes).as_ref(), Ok(definition.plan()));
+    // As an earlier version wrote it.
+    let earlier = saga::Plan { reads: None, ..definition.plan().clone() };
+    bytes.clear();
+    earlier.encode(&mut bytes);
+    assert_eq!(saga::Plan::decode(&bytes), Ok(earlier));
+    assert!(saga::Plan::decode(&[&bytes[..], &[9]].concat()).is_err());
 }

@@ -36,7 +36,7 @@ pub(crate) use runs::{Sagas, encode_run};
 
 pub use advance::COMPENSATION_SUFFIX;
 pub use order::{Control, RUN_MS_MAX, SagaOp, StepEvent, StepFound, StepReport};
-pub use plan::{PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, StepKind};
+pub use plan::{PLAN_STEPS_MAX, Plan, PlannedCompensation, PlannedStep, Reads, StepKind};
 pub use record::{RunEnd, SagaRecord, StepEvent as StepOutcome};
 pub use run::{RunState, Why};
 pub use view::{RunPage, RunView, SagaView, StepView, StepWait, ended_steps, run_id};

@@ -1,12 +1,15 @@
 //! What the machine knows of a saga: which step is next, for how long, and what may be undone. No expressions.
 //!
 //! ```text
-//! plan = deadline_ms:leb128 has_output:u8 count:leb128 { step }*count
+//! plan = deadline_ms:leb128 has_output:u8 count:leb128 { step }*count [ reads ]
 //! step = id:text kind:u8 timeout_ms:leb128 attempts:leb128 pivot:u8 count:leb128 { after:leb128 }*count
 //!        0:u8 | 1:u8 kind:u8 timeout_ms:leb128 after_pivot:u8
+//! reads = { numbers /* to do it */ numbers /* to undo it */ }*count numbers /* what the run gives */
+//! numbers = count:leb128 { step:leb128 }*count
 //! ```
 
 use crate::codec::{Corrupt, Reader, put_bytes, put_u64};
+use crate::effect::Ask;
 
 /// The most steps of one saga.
 pub const PLAN_STEPS_MAX: usize = 256;
@@ -20,6 +23,17 @@ pub struct Plan {
     pub has_output: bool,
     /// The steps; those of other steps are counted from 0 here.
     pub steps: Vec<PlannedStep>,
+    /// Whose outputs are asked for; `None` in definitions of earlier versions: those of all.
+    pub reads: Option<Reads>,
+}
+
+/// The steps whose outputs are needed to compute something, counted from 0. What nobody asks for is not handed over.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reads {
+    /// What each step does, and what undoes it.
+    pub steps: Vec<(Vec<u32>, Vec<u32>)>,
+    /// What the run gives.
+    pub output: Vec<u32>,
 }
 
 /// A step as the machine sees it.
@@ -85,6 +99,13 @@ impl Plan {
         for step in &self.steps {
             step.encode(out);
         }
+        if let Some(reads) = &self.reads {
+            let of_steps = reads.steps.iter().flat_map(|(act, undo)| [act, undo]);
+            for numbers in of_steps.chain([&reads.output]) {
+                put_u64(out, numbers.len() as u64);
+                numbers.iter().for_each(|number| put_u64(out, (*number).into()));
+            }
+        }
     }
 
     /// Reads a plan, all of `bytes`.
@@ -99,11 +120,24 @@ impl Plan {
             return Err(Corrupt("a saga has no steps, or too many"));
         }
         let steps = (0..count).map(|_| PlannedStep::decode(&mut r)).collect::<Result<Vec<_>, _>>()?;
-        let plan = Self { deadline_ms, has_output, steps };
+        let reads = if r.is_empty() { None } else { Some(Reads::decode(&mut r, count)?) };
+        let plan = Self { deadline_ms, has_output, steps, reads };
         if !r.is_empty() || !plan.is_ordered() {
             return Err(Corrupt("a saga's steps do not fit together"));
         }
         Ok(plan)
+    }
+
+    /// Whether what is asked of a step, or of the run, needs the output of another one.
+    pub(crate) fn reads(&self, step: u32, ask: Ask, of: u32) -> bool {
+        let Some(reads) = &self.reads else { return true };
+        let of_step = reads.steps.get(step as usize);
+        let numbers = match ask {
+            Ask::Act => of_step.map(|(act, _)| act),
+            Ask::Compensate => of_step.map(|(_, undo)| undo),
+            Ask::Output => Some(&reads.output),
+        };
+        numbers.is_some_and(|numbers| numbers.contains(&of))
     }
 
     /// The number of a step.
@@ -140,6 +174,22 @@ impl Plan {
             }
         }
         done.into_iter().all(|done| done)
+    }
+}
+
+impl Reads {
+    fn decode(r: &mut Reader<'_>, steps: usize) -> Result<Self, Corrupt> {
+        let mut numbers = || {
+            let count = usize::try_from(r.u64()?).map_err(|_| Corrupt("a count does not fit"))?;
+            if count > steps {
+                return Err(Corrupt("more outputs are asked for than there are steps"));
+            }
+            let numbers = (0..count).map(|_| r.u32()).collect::<Result<Vec<_>, _>>()?;
+            let are_known = numbers.iter().all(|number| (*number as usize) < steps);
+            are_known.then_some(numbers).ok_or(Corrupt("the output of a step that is not is asked for"))
+        };
+        let steps = (0..steps).map(|_| Ok((numbers()?, numbers()?))).collect::<Result<_, _>>()?;
+        Ok(Self { steps, output: numbers()? })
     }
 }
 

@@ -237,11 +237,12 @@ impl Machine {
         open
     }
 
-    /// What the expressions of an open run may refer to: its steps that are done, and the record that holds what each gave.
-    pub fn run_outputs(&self, run: u64) -> Vec<(u32, u64)> {
-        let open = self.sagas.run(run);
-        let steps = open.into_iter().flat_map(|open| &open.steps).zip(0_u32..);
-        steps.filter(|(slot, _)| Slot::has_output(slot)).map(|(slot, step)| (step, slot.record)).collect()
+    /// What is needed to compute what is asked of a step of an open run, or of the run: of the steps that are done those that
+    /// the definition names there, and the record that holds what each gave.
+    pub fn run_outputs(&self, run: u64, step: u32, ask: Ask) -> Vec<(u32, u64)> {
+        let Some(open) = self.sagas.run(run) else { return Vec::new() };
+        let steps = open.steps.iter().zip(0_u32..).filter(|(slot, _)| Slot::has_output(slot));
+        steps.filter(|(_, of)| open.plan.reads(step, ask, *of)).map(|(slot, of)| (of, slot.record)).collect()
     }
 }
 

@@ -240,7 +240,7 @@ fn check_sagas(document: &Value) {
         pivot: false,
         compensation: None,
     };
-    let plan = Plan { deadline_ms: 1, has_output: false, steps: vec![step] };
+    let plan = Plan { deadline_ms: 1, has_output: false, steps: vec![step], reads: None };
     let defined = SagaRecord::Defined { name: "s", version: 1, previous: 0, plan: b"", document: "{}" };
     check("SagaVersion", &answered(defined));
     check("SagaDefined", &written(|out| assert!(saga::write_definition(out, &record(Body::Saga(defined))))));

@@ -61,7 +61,7 @@ pub(super) fn plan(text: &str) -> Plan {
             compensation,
         });
     }
-    Plan { deadline_ms: 86_400_000, has_output: false, steps }
+    Plan { deadline_ms: 86_400_000, has_output: false, steps, reads: None }
 }
 
 fn kind(word: &str) -> StepKind {
