@@ -29,9 +29,6 @@ impl Reading {
 
     /// Ready when the body is whole, or will never be.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Cut>> {
-        if self.incoming.size_hint().lower() > self.room() {
-            return Poll::Ready(Some(Cut::TooLarge { bytes_max: self.bytes_max }));
-        }
         while !self.incoming.is_end_stream() {
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
