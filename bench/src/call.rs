@@ -49,13 +49,14 @@ impl fmt::Display for Answer {
 }
 
 /// Codes of refusals that are not remembered: the same key may be tried again.
-const TRY_AGAIN: [&str; 8] = [
+const TRY_AGAIN: [&str; 9] = [
     "deadline-exceeded",
     "outcome-unknown",
     "overloaded",
     "too-many-requests",
     "storage-full",
     "log-unavailable",
+    "not-leader",
     "stopping",
     "consistency-unavailable",
 ];

@@ -185,6 +185,15 @@ impl Server {
         Err(io::Error::other(why))
     }
 
+    /// Sends it a signal, by its name without `SIG`.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status()?;
+        if sent.success() { Ok(()) } else { Err(io::Error::other("the server is gone")) }
+    }
+
     /// Makes sure it is gone, whether it ended by itself or not.
     ///
     /// # Errors

@@ -95,6 +95,13 @@ const STEPS: &[Step] = &[
         environment: NONE,
     },
     Step {
+        name: "nodes",
+        quick: false,
+        action: Action::Rehearsed(&["test", "--package", "tertium-bench", "--test", "nodes"]),
+        limit_minutes: 10,
+        environment: NONE,
+    },
+    Step {
         name: "histories",
         quick: false,
         action: Action::Rehearsed(&["test", "--package", "tertium-check", "--test", "histories"]),

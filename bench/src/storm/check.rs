@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::deeds::{Book, Deed, Effect, Event};
-use super::{accounts, connect};
+use super::{UNITS, accounts, connect};
 use crate::call::{Answer, Client};
 use crate::http;
 
@@ -141,7 +141,9 @@ fn wait_for_expiries(addr: SocketAddr, book: &Book) -> io::Result<()> {
 
 fn check_balances(addr: SocketAddr, model: &Model) -> io::Result<u64> {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
-    let found = list(&mut connect(addr), "/v1/accounts?limit=1000")?;
+    let mut found = list(&mut connect(addr), "/v1/accounts?limit=1000")?;
+    // Others may count other things beside the storm.
+    found.retain(|account| UNITS.iter().any(|unit| account["unit"] == **unit));
     for account in &found {
         let id = account["id"].as_str().unwrap_or_default();
         let balance = account["balance"].as_i64();

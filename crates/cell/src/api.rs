@@ -1,6 +1,7 @@
 //! What the rest of the house may ask of a cell, and how it answers.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use machine::{Code, Corrupt, Record};
 use words::{Position, Stamp, TransferId};
@@ -96,6 +97,8 @@ pub enum Rejected {
     StorageFull,
     /// The log could not be reached while this was appended, and it is certain by now that it was not.
     LogUnavailable,
+    /// This node does not lead: another one does, or nobody at the moment.
+    NotLeader,
     /// The cell is stopping.
     Stopping,
     /// The deadline passed while the write waited for its turn.
@@ -319,6 +322,16 @@ pub struct Operation {
     pub expires_at: Stamp,
 }
 
+/// What a node does in its cell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Role {
+    /// It gives operations their place.
+    #[default]
+    Leader,
+    /// It applies what the leader appended.
+    Follower,
+}
+
 /// What a cell says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
@@ -328,7 +341,15 @@ pub struct Status {
     pub stamp: Stamp,
     /// The state's rolling digest there.
     pub digest: u64,
-    /// Whether writes are accepted.
+    /// Whether it leads, or follows who does.
+    pub role: Role,
+    /// The reign it is in.
+    pub epoch: u64,
+    /// Who claimed that reign; empty where that is not known here, since it was before the checkpoint.
+    pub leader: Arc<str>,
+    /// What was acknowledged before this instant of the cell's monotonic clock, by anyone, is applied here.
+    pub proven_us: u64,
+    /// Whether writes are accepted here.
     pub writable: bool,
     /// Why not, in a few words.
     pub reason: &'static str,

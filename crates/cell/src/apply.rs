@@ -62,6 +62,9 @@ impl<W, R> Cell<W, R> {
     /// # Errors
     /// [`CellFault`]: the cell must stop.
     pub(crate) fn apply_entry(&mut self, position: Position, entry: &[u8]) -> Result<(), CellFault> {
+        if position.epoch > self.machine.epoch() {
+            self.note_leader(entry)?;
+        }
         self.machine.apply(position, entry, &mut self.archive, &mut self.applied)?;
         self.counters.expired_holds += u64::from(self.applied.expired);
         self.counters.decided += (self.applied.verdicts.len() + self.applied.items.len()) as u64;

@@ -8,13 +8,14 @@
 //! and a real log, the simulator with a simulated one; both see the same decisions.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use archive::DiskArchive;
 use hashbrown::HashMap;
 use machine::{Applied, EntryEncoder, Machine};
 use words::{Fingerprint, Position, Stamp};
 
-use crate::api::{Counters, Reply, Status};
+use crate::api::{Counters, Reply, Role, Status};
 use crate::clock::{CellClock, Now};
 use crate::house::Progress;
 use crate::options::Options;
@@ -40,7 +41,7 @@ pub struct Cell<W, R> {
     pub(crate) doubted_in: Option<u64>,
     /// The claims that were to end the doubt, with their epochs.
     pub(crate) own_claims: Vec<(u64, Vec<u8>)>,
-    /// At this instant of the monotonic clock nobody else led, and all that was in the log is in `tail` and `ready`.
+    /// What was acknowledged before this instant of the monotonic clock, by anyone, is in `tail` and `ready`.
     pub(crate) proven_us: u64,
     pub(crate) ready: VecDeque<(Position, Batch<W>)>,
     pub(crate) tail: Position,
@@ -54,6 +55,12 @@ pub struct Cell<W, R> {
     pub(crate) work: Vec<Work>,
     pub(crate) notes: HashMap<u128, Note>,
     pub(crate) progress: Progress,
+    /// It applies what another leads.
+    pub(crate) following: bool,
+    /// It is about to follow: nothing more is taken on.
+    pub(crate) resigning: bool,
+    /// Who claimed the newest reign that was seen here.
+    pub(crate) leader: Arc<str>,
     pub(crate) stopping: bool,
     pub(crate) storage_full: bool,
     pub(crate) counters: Counters,
@@ -157,6 +164,9 @@ impl<W, R> Cell<W, R> {
             pending: Pending::default(),
             work: Vec::new(),
             notes: HashMap::new(),
+            following: false,
+            resigning: false,
+            leader: "".into(),
             stopping: false,
             storage_full: false,
             counters: Counters::default(),
@@ -256,6 +266,7 @@ impl<W, R> Cell<W, R> {
         let reason = match (self.stopping, self.storage_full) {
             (true, _) => "stopping",
             _ if self.is_in_doubt() => "the log does not answer",
+            _ if self.following => "another node leads",
             (_, true) => "storage is full",
             _ if self.is_behind() => "the archive is behind",
             _ => "",
@@ -264,6 +275,10 @@ impl<W, R> Cell<W, R> {
             position: self.machine.position(),
             stamp: self.machine.stamp(),
             digest: self.machine.digest(),
+            role: if self.following { Role::Follower } else { Role::Leader },
+            epoch: self.machine.epoch(),
+            leader: Arc::clone(&self.leader),
+            proven_us: self.proven_us,
             writable: reason.is_empty(),
             reason,
             queued: self.queue.len() as u64,

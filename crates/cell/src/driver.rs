@@ -23,8 +23,10 @@ use archive::ArchiveError;
 use disk::Disk;
 use log::{Append, Kept, Log, LogError, Upkeep};
 
+mod following;
 mod leading;
 
+use following::Turn;
 use leading::Leading;
 
 /// The exit code of a process whose cell had to stop: EX_SOFTWARE of sysexits.h.
@@ -61,8 +63,12 @@ pub(crate) struct Driver {
     inbox: Arc<Inbox<Message>>,
     shared: Arc<Shared>,
     leading: Leading,
+    /// Where others share the log and take turns.
+    turn: Option<Turn>,
     /// When the log last could not be reached.
     refused_at: Option<Instant>,
+    /// The entry being appended hands the lead over.
+    is_last: bool,
     marked: bool,
     last_append: Instant,
     /// When room was last looked for behind the log.
@@ -109,6 +115,7 @@ impl Driver {
         });
         let mut driver = Self {
             marked: cell.options.log_is_shared,
+            turn: cell.options.turns.map(Turn::new),
             cell,
             log,
             jobs,
@@ -117,6 +124,7 @@ impl Driver {
             shared,
             leading: Leading::default(),
             refused_at: None,
+            is_last: false,
             last_append: Instant::now(),
             last_house: Instant::now(),
             lone: false,
@@ -189,6 +197,7 @@ impl Driver {
             }
         }
         self.ask_log();
+        self.look_at_log();
         self.keep_house(applying);
         Ok(())
     }
@@ -202,7 +211,8 @@ impl Driver {
                     reply(answer);
                 }
             }
-            Message::Log(done) => self.on_log(done),
+            Message::Log(done) => self.on_log(done)?,
+            Message::Promote(to, reply) => self.on_promote(to, reply),
             Message::House(result) => self.on_house(result),
             Message::Stop(done) => {
                 self.cell.stop();
@@ -214,7 +224,7 @@ impl Driver {
 
     /// Begins the next append if there is a reason for one and none is under way.
     fn start_append(&mut self) {
-        if self.cell.is_appending() {
+        if self.cell.is_appending() || self.cell.is_following() {
             return;
         }
         let now = self.now();
@@ -223,8 +233,9 @@ impl Driver {
             let job = Job::Append { after: self.cell.tail(), epoch: self.cell.epoch(), entry };
             self.marked = self.is_shared();
             if is_small && self.cell.nothing_to_apply() {
-                let done = perform(&self.log, job);
-                self.on_log(done);
+                if let Done::Append { entry, result, .. } = perform(&self.log, job) {
+                    self.on_appended(entry, result);
+                }
             } else {
                 self.hand_on(job);
             }
@@ -242,8 +253,12 @@ impl Driver {
         self.jobs.send(job).expect("the log's thread lives as long as its sender");
     }
 
-    fn on_log(&mut self, done: Done) {
+    fn on_log(&mut self, done: Done) -> Result<(), CellFault> {
         match done {
+            Done::Followed { asked_us, result } => self.on_followed(asked_us, result)?,
+            Done::Append { position, entry, result } if self.cell.is_following() => {
+                self.on_lead_claimed(position, entry, result);
+            }
             Done::Append { position, result, .. } if matches!(self.leading, Leading::Claiming) => {
                 self.on_claimed(position, result);
             }
@@ -255,6 +270,7 @@ impl Driver {
             Done::Trim(Err(LogError::Io { .. })) => {}
             Done::Trim(Err(error)) => fatal(&error),
         }
+        Ok(())
     }
 
     /// Whether the log could not be reached a moment ago, and is left alone.
@@ -271,7 +287,8 @@ impl Driver {
         let has_room = self.is_shared() || lock(&self.log).has_room().is_ok();
         self.cell.set_storage_full(!has_room);
         if has_room {
-            return self.cell.take_batch(now);
+            let entry = if self.cell.is_resigning() { None } else { self.cell.take_batch(now) };
+            return entry.or_else(|| self.entry_of_turn(now));
         }
         self.cell.reject_queue(Rejected::StorageFull);
         None
@@ -279,8 +296,14 @@ impl Driver {
 
     fn on_appended(&mut self, entry: Vec<u8>, result: Append) {
         self.last_append = Instant::now();
+        let is_last = self.is_last && self.end_hand_over(&result);
         match result {
-            Append::Ok(position) => self.cell.appended(position, entry),
+            Append::Ok(position) => {
+                self.cell.appended(position, entry);
+                if is_last {
+                    self.step_down();
+                }
+            }
             Append::Rejected(log::Rejected::Full) => self.cell.append_rejected(Rejected::StorageFull),
             Append::Rejected(log::Rejected::Unavailable { .. }) => {
                 self.refused_at = Some(Instant::now());
@@ -374,7 +397,8 @@ impl Driver {
             patience = patience.min(ROOM_EVERY);
         }
         // A timer needs an entry, which needs its turn and room.
-        let timer = !self.cell.is_appending() && !self.cell.is_storage_full() && !self.log_rests();
+        let timer =
+            !self.cell.is_appending() && !self.cell.is_following() && !self.cell.is_storage_full() && !self.log_rests();
         let due_us = [
             if timer { self.cell.timer_due_in_us(now) } else { None },
             self.cell.expiry_due_in_us(now),
@@ -384,7 +408,7 @@ impl Driver {
         if let Some(due_us) = due_us.into_iter().flatten().min() {
             patience = patience.min(Duration::from_micros(due_us));
         }
-        if let Some(due_in) = self.leading.due_in() {
+        for due_in in [self.leading.due_in(), self.turn_due_in()].into_iter().flatten() {
             patience = patience.min(due_in);
         }
         if !self.marked {

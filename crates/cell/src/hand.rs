@@ -26,6 +26,11 @@ pub(crate) enum Job {
     Read {
         from: u64,
     },
+    /// What is committed from an index on, and where the log ended after `asked_us` of the cell's monotonic clock.
+    Follow {
+        from: u64,
+        asked_us: u64,
+    },
     Trim {
         upto: u64,
     },
@@ -43,6 +48,10 @@ pub(crate) enum Done {
         result: Result<Position, LogError>,
     },
     Read(Result<Vec<Stored>, LogError>),
+    Followed {
+        asked_us: u64,
+        result: Result<(Position, Vec<Stored>), LogError>,
+    },
     /// With the first index that is left.
     Trim(Result<u64, LogError>),
 }
@@ -56,8 +65,17 @@ pub(crate) fn perform(log: &Mutex<Box<dyn Log>>, job: Job) -> Done {
         }
         Job::Tail { asked_us } => Done::Tail { asked_us, result: log.tail() },
         Job::Read { from } => Done::Read(log.read(from, READ_BYTES)),
+        Job::Follow { from, asked_us } => Done::Followed { asked_us, result: follow(&mut **log, from) },
         Job::Trim { upto } => Done::Trim(log.trim(upto).map(|()| log.first())),
     }
+}
+
+/// The tail is linearizable, which takes a commit that a quorum confirms where there is one: all that stands before it is
+/// committed.
+fn follow(log: &mut dyn Log, from: u64) -> Result<(Position, Vec<Stored>), LogError> {
+    let tail = log.tail()?;
+    let found = if tail.index < from { Vec::new() } else { log.read_committed(from, READ_BYTES, tail.index)? };
+    Ok((tail, found))
 }
 
 pub(crate) fn perform_all(log: &Mutex<Box<dyn Log>>, jobs: &Receiver<Job>, inbox: &Inbox<Message>) {

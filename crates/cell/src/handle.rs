@@ -1,6 +1,7 @@
 //! The way to a running cell: started, asked, stopped.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -32,8 +33,27 @@ pub(crate) enum Message {
     Read(Read, ReadReplyTo),
     Log(Done),
     House(HouseResult),
+    Promote(String, PromotedReply),
     Stop(Sender<()>),
 }
+
+/// What becomes of the wish that a node lead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Promoted {
+    /// It is asked to, in the log or here: it claims as soon as it can.
+    Asked,
+    /// It leads already.
+    Leads,
+    /// This is another node, and does not lead itself.
+    NotLeader,
+    /// The lead could not be handed over at the moment; this node goes on leading, or a claim settles who does.
+    Failed,
+    /// The log is this node's own.
+    Alone,
+}
+
+/// What waits for that. Called once, on the cell's thread: it must not block.
+pub type PromotedReply = Box<dyn FnOnce(Promoted) + Send>;
 
 /// The way to a running cell. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) cell: CellName,
     pub(crate) started: Instant,
     pub(crate) status: Mutex<Status>,
+    /// Whether this node may claim when a leader is silent.
+    pub(crate) may_claim: AtomicBool,
     /// Weak, so that a stopped cell's directory can be opened again while handles are still about.
     pub(crate) disk: Weak<RealDisk>,
 }
@@ -86,7 +108,8 @@ pub struct OpenLog {
     pub keep_bytes: u64,
 }
 
-/// Opens the data directory and, through `open_log`, the log; recovers, claims a new epoch and starts the cell's threads.
+/// Opens the data directory and, through `open_log`, the log; recovers, claims a new epoch and starts the cell's threads. A node that
+/// takes turns with others claims nothing and begins as a follower.
 /// What is to be done outside goes to `outbox`.
 ///
 /// # Errors
@@ -112,6 +135,7 @@ pub fn start(
     })
     .map_err(StartError::Log)?;
     options.log_is_shared = log.capabilities().shared;
+    options.turns = options.turns.filter(|_| options.log_is_shared);
     let hash_seed = random_seed();
     let mut cell: TheCell =
         recover(&disk, &mut *log, options, hash_seed, now_since(started), progress).map_err(StartError::Recover)?;
@@ -120,15 +144,24 @@ pub fn start(
     if let Some(upkeep) = &upkeep {
         upkeep.run_once().map_err(StartError::Log)?;
     }
-    let entry = cell.claim(now_since(started));
-    match log.append(cell.tail(), cell.epoch(), &entry) {
-        Append::Ok(position) => cell.appended(position, entry),
-        other => return Err(StartError::Claim(format!("{other:?}"))),
+    if cell.options.turns.is_some() {
+        cell.follow();
+    } else {
+        let entry = cell.claim(now_since(started));
+        match log.append(cell.tail(), cell.epoch(), &entry) {
+            Append::Ok(position) => cell.appended(position, entry),
+            other => return Err(StartError::Claim(format!("{other:?}"))),
+        }
+        cell.apply_next().map_err(|fault| StartError::Recover(RecoverError::Cell(fault)))?;
     }
-    cell.apply_next().map_err(|fault| StartError::Recover(RecoverError::Cell(fault)))?;
     let inbox = Arc::new(Inbox::new());
-    let shared =
-        Arc::new(Shared { cell: cell.options.cell.clone(), started, status: Mutex::new(cell.status()), disk: weak });
+    let shared = Arc::new(Shared {
+        cell: cell.options.cell.clone(),
+        started,
+        status: Mutex::new(cell.status()),
+        may_claim: AtomicBool::new(true),
+        disk: weak,
+    });
     let thread = Driver::spawn(cell, outbox, log, upkeep, disk, Arc::clone(&inbox), Arc::clone(&shared));
     Ok((CellHandle { inbox: Arc::clone(&inbox), shared }, Stopper { inbox, thread }))
 }
@@ -158,6 +191,16 @@ impl CellHandle {
         if let Err(message) = self.inbox.send(message) {
             refuse(message, self.status().position);
         }
+    }
+
+    /// Asks that a node lead: by the leader, the lead is handed over; by that node itself, it claims.
+    pub fn promote(&self, to: &str, reply: impl FnOnce(Promoted) + Send + 'static) {
+        self.send(Message::Promote(to.to_owned(), Box::new(reply)));
+    }
+
+    /// Says whether this node may claim by itself when the leader is silent. It may from the start.
+    pub fn allow_claims(&self, may_claim: bool) {
+        self.shared.may_claim.store(may_claim, Ordering::Relaxed);
     }
 
     /// What the cell last said of itself.
@@ -195,6 +238,7 @@ pub(crate) fn refuse(message: Message, position: Position) {
         Message::Read(_, reply) => {
             reply(ReadReply { position, staleness_ms: 0, found: Err(ReadError::Stopping) });
         }
+        Message::Promote(_, reply) => reply(Promoted::Failed),
         Message::Stop(done) => drop(done),
         Message::Log(_) | Message::House(_) => {}
     }

@@ -10,6 +10,7 @@ mod clock;
 mod doubt;
 mod driver;
 mod fault;
+mod follow;
 mod hand;
 mod handle;
 mod history;
@@ -22,6 +23,7 @@ mod propose;
 mod queue;
 mod read;
 mod recover;
+mod role;
 mod sagas;
 mod topics;
 mod waiting;
@@ -32,7 +34,7 @@ mod testing;
 
 pub use api::{
     Account, Answer, Counters, Decided, Found, Level, Operation, Part, Query, Read, ReadError, ReadReply, Rejected,
-    Reply, SETTLED_BOUNDS_MS, Status, UncertainCall, Write,
+    Reply, Role, SETTLED_BOUNDS_MS, Status, UncertainCall, Write,
 };
 pub use cell::Cell;
 pub use checkpoint::{
@@ -41,12 +43,14 @@ pub use checkpoint::{
 pub use clock::{CellClock, Now};
 pub use driver::EXIT_FATAL;
 pub use fault::CellFault;
-pub use handle::{CellHandle, OpenLog, ReadReplyTo, StartError, Stopper, WriteReply, start};
+pub use follow::Followed;
+pub use handle::{CellHandle, OpenLog, Promoted, PromotedReply, ReadReplyTo, StartError, Stopper, WriteReply, start};
 pub use history::{History, HistoryPage};
 pub use house::{House, HouseError, HouseResult, HouseWork};
 pub use leases::{LeaseFound, LeaseQuery};
-pub use options::Options;
+pub use options::{Options, Turns};
 pub use recover::{RecoverError, Recovery, recover};
+pub use role::{Decision, Suspicion};
 pub use sagas::{Made, RunFound, RunSummary, SagaFound, SagaQuery, SagaSummary, Standing};
 pub use topics::{DeadLetter, TopicFound, TopicQuery};
 pub use work::{Evaluation, OutboxOf, StepOutput, Work};

@@ -9,6 +9,8 @@ pub struct Options {
     pub cell: CellName,
     /// Who this node is, written into the claim.
     pub node: String,
+    /// How this node takes turns with others on a log that they share; `None` where it is alone, and leads from its start on.
+    pub turns: Option<Turns>,
     /// Whether others may append to the log, so that only the log can say who leads. Set by [`crate::start`] as the log says.
     pub log_is_shared: bool,
     /// How long decided keys are kept. Default 7 days, at least 1 hour.
@@ -44,11 +46,27 @@ pub struct Options {
     pub open_runs_max: u64,
 }
 
+/// How nodes on one log take turns. The same for all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turns {
+    /// A leader that has appended nothing for so long appends a tick, as a sign of life. Default 300.
+    pub heartbeat_ms: u64,
+    /// A follower claims only after a silence of so long, and a twentieth more for clocks that drift. Default 1,000.
+    pub lease_ms: u64,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { heartbeat_ms: 300, lease_ms: 1_000 }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             cell: CellName::new("main").expect("`main` is a cell name"),
             node: "one".to_owned(),
+            turns: None,
             log_is_shared: false,
             key_retention_ms: 7 * 24 * 3_600_000,
             queue_commands_max: 65_536,

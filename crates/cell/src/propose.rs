@@ -188,6 +188,8 @@ impl<W, R> Cell<W, R> {
             || self.queue.bytes() + bytes > self.options.queue_bytes_max;
         if self.stopping {
             Some(Rejected::Stopping)
+        } else if self.following || self.resigning {
+            Some(Rejected::NotLeader)
         } else if deadline_us <= now.mono_us {
             Some(Rejected::DeadlineExceeded)
         } else if self.storage_full {
@@ -278,7 +280,7 @@ impl<W, R> Cell<W, R> {
         Some(self.start_append(operations, now))
     }
 
-    fn start_append(&mut self, operations: Vec<Queued<W>>, now: Now) -> Vec<u8> {
+    pub(crate) fn start_append(&mut self, operations: Vec<Queued<W>>, now: Now) -> Vec<u8> {
         let stamp = self.clock.tick(now);
         let entry = self.encoder.finish(stamp);
         self.appending = Some(Batch { entry: Vec::new(), operations, began_us: now.mono_us });

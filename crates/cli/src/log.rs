@@ -206,6 +206,7 @@ fn op_as_json(op: &Op<'_>) -> Result<Value, Corrupt> {
         Op::Claim { epoch, node, continues } => {
             json!({"kind": "claim", "epoch": epoch, "node": node, "continues": continues})
         }
+        Op::HandOver { to } => json!({"kind": "hand_over", "to": to}),
         Op::Configure { key_retention_ms } => json!({"kind": "configure", "key_retention_ms": key_retention_ms}),
         Op::OpenAccount(account) => json!({
             "kind": "open-account", "id": account.id, "unit": account.unit,

@@ -11,6 +11,7 @@ mod import;
 mod keys;
 mod lease;
 mod log;
+mod nodes;
 mod operation;
 mod output;
 mod progress;
@@ -63,6 +64,7 @@ enum Command {
     Lease(Box<lease::LeaseArgs>),
     Topic(topic::TopicArgs),
     Subscription(Box<subscription::SubscriptionArgs>),
+    Nodes(nodes::NodesArgs),
     Import(Box<import::ImportArgs>),
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
@@ -107,6 +109,7 @@ fn run(command: Command, format: Format) -> Ended {
         Command::Lease(args) => remote::block_on(args.run(format))?,
         Command::Topic(args) => remote::block_on(args.run(format))?,
         Command::Subscription(args) => remote::block_on(args.run(format))?,
+        Command::Nodes(args) => remote::block_on(args.run(format))?,
         Command::Import(args) => remote::block_on(args.run(format))?,
         Command::Bench(args) => remote::block_on(args.run(format))?,
         Command::Check(args) => args.run(format),

@@ -5,7 +5,7 @@ mod session;
 use expect_test::expect_file;
 use session::Session;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 31] = [
     "",
     "dev",
     "serve",
@@ -23,6 +23,8 @@ const COMMANDS: [&str; 29] = [
     "op",
     "op show",
     "op settle",
+    "nodes",
+    "nodes promote",
     "import",
     "bench",
     "check",

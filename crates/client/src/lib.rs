@@ -37,6 +37,7 @@ mod holder;
 mod judge;
 mod lease;
 mod ledger;
+mod node;
 mod number;
 mod outcome;
 mod read;
@@ -59,6 +60,7 @@ pub use ledger::{
     Account, Accounts, BalanceAfter, Batch, BatchItem, BatchResult, History, ItemResult, Movement, NewAccount,
     NewTransfer, Operation, Page, Readiness, Transfer,
 };
+pub use node::{Node, NodePage, NodePromoted};
 pub use outcome::{Answer, NotCommitted, Outcome, Problem, Uncertain, Wrong};
 pub use read::{Consistency, Read, ReadError, Seen};
 pub use retry::RetryOptions;

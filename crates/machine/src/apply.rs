@@ -156,6 +156,7 @@ impl<A: Archive> Turn<'_, A> {
                     fenced = matches!(verdict, Verdict::Fenced { .. }).then_some(());
                     verdict
                 }
+                Op::HandOver { .. } => Verdict::Noted,
                 Op::Configure { key_retention_ms } => {
                     self.machine.retention.change(key_retention_ms, self.stamp);
                     Verdict::Decided { ordinal: self.write_unnamed(Body::Configured { key_retention_ms }) }

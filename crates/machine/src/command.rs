@@ -33,7 +33,7 @@ pub struct Command<'a> {
     pub waited_us: u32,
     /// Whose key it is; empty where the server asks nobody who they are, and for the system's own commands.
     pub principal: &'a str,
-    /// The idempotency key; empty for [`Op::Claim`], [`Op::Configure`], [`Op::Tried`], [`SagaOp::Step`] and batches in
+    /// The idempotency key; empty for [`Op::Claim`], [`Op::HandOver`], [`Op::Configure`], [`Op::Tried`], [`SagaOp::Step`] and batches in
     /// [`BatchMode::Stream`].
     pub key: &'a str,
     /// The effect.
@@ -53,6 +53,11 @@ pub enum Op<'a> {
         node: &'a str,
         /// The same process led before, and nobody since: what it had begun outside goes on.
         continues: bool,
+    },
+    /// The leader appends nothing after this, and asks a node to claim at once. It decides nothing: who leads is said by a claim.
+    HandOver {
+        /// Who is asked.
+        to: &'a str,
     },
     /// Settings that decide outcomes, and so must be the same for every replica.
     Configure {
@@ -178,6 +183,7 @@ mod kind {
     pub(super) const TRIED: u8 = 11;
     pub(super) const RESOLVE: u8 = 12;
     pub(super) const CLAIM_ON: u8 = 13;
+    pub(super) const HAND_OVER: u8 = 14;
     pub(super) const TOPIC: u8 = 32;
     pub(super) const SAGA: u8 = 20;
     pub(super) const LEASE: u8 = 24;
@@ -229,6 +235,10 @@ impl<'a> Op<'a> {
                 out.push(if continues { kind::CLAIM_ON } else { kind::CLAIM });
                 put_u64(out, epoch);
                 put_bytes(out, node.as_bytes());
+            }
+            Self::HandOver { to } => {
+                out.push(kind::HAND_OVER);
+                put_bytes(out, to.as_bytes());
             }
             Self::Configure { key_retention_ms } => {
                 out.push(kind::CONFIGURE);
@@ -296,6 +306,7 @@ impl<'a> Op<'a> {
             claim @ (kind::CLAIM | kind::CLAIM_ON) => {
                 Self::Claim { epoch: r.u64()?, node: r.str()?, continues: claim == kind::CLAIM_ON }
             }
+            kind::HAND_OVER => Self::HandOver { to: r.str()? },
             kind::CONFIGURE => Self::Configure { key_retention_ms: r.u64()? },
             kind::OPEN_ACCOUNT => Self::OpenAccount(OpenAccount {
                 id: r.str()?,

@@ -222,6 +222,7 @@ impl World {
             [word, ..] if crate::lease::tests::WORDS.contains(&word) => Op::Lease(crate::lease::tests::op(&words)),
             ["claim", epoch] => Op::Claim { epoch: epoch.parse().unwrap(), node: "n", continues: false },
             ["claim-on", epoch] => Op::Claim { epoch: epoch.parse().unwrap(), node: "n", continues: true },
+            ["hand-over", to] => Op::HandOver { to },
             ["retention", ms] => Op::Configure { key_retention_ms: ms.parse().unwrap() },
             [mode @ ("each" | "atomic" | "stream"), ..] => {
                 encode_head(&mut out, expires, "", if mode == "stream" { "" } else { words[1] });
@@ -230,7 +231,11 @@ impl World {
             }
             _ => panic!("what is {line:?}?"),
         };
-        let key = if matches!(op, Op::Claim { .. } | Op::Configure { .. } | Op::Tried(_)) { "" } else { words[1] };
+        let key = if matches!(op, Op::Claim { .. } | Op::HandOver { .. } | Op::Configure { .. } | Op::Tried(_)) {
+            ""
+        } else {
+            words[1]
+        };
         encode_head(&mut out, expires, "", key);
         op.encode(&mut out);
         out

@@ -118,7 +118,7 @@ impl<A: Archive> Turn<'_, A> {
                 let (ordinal, is_pending) = lease::decide(self, by, op)?;
                 return Ok(if is_pending { Verdict::Pending { ordinal } } else { Verdict::Decided { ordinal } });
             }
-            Op::Claim { .. } | Op::Configure { .. } | Op::Settle | Op::Tried(_) => {
+            Op::Claim { .. } | Op::HandOver { .. } | Op::Configure { .. } | Op::Settle | Op::Tried(_) => {
                 unreachable!("decided before, under no key")
             }
         };

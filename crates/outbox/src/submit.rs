@@ -29,8 +29,10 @@ pub(crate) async fn submit(cell: &CellHandle, command: Vec<u8>) -> bool {
                 error!(?why, "what came of an effect cannot be told");
                 return false;
             }
-            Ok(Reply::Rejected(Rejected::Stopping) | Reply::Uncertain) | Err(_) => {
-                warn!("the cell ends before it heard what came of an effect; the next leader finds it uncertain");
+            Ok(Reply::Rejected(Rejected::Stopping | Rejected::NotLeader) | Reply::Uncertain) | Err(_) => {
+                warn!(
+                    "the cell ended or another node leads before it heard what came of an effect; the next leader finds it uncertain"
+                );
                 return false;
             }
             Ok(Reply::Decided(_) | Reply::Pending { .. }) => return true,

@@ -14,6 +14,7 @@ use wire::{Code, Problem};
 
 use crate::config::StreamLimits;
 use crate::metrics::Metrics;
+use crate::nodes::Nodes;
 
 /// How long after its deadline a request still waits for the cell's own word. The answer is there within twice that.
 const GRACE: Duration = Duration::from_millis(50);
@@ -34,6 +35,8 @@ pub(crate) struct App {
     pub hosts: Vec<String>,
     /// The level of reads that name none.
     pub consistency: Level,
+    /// The other nodes of the cell; `None` where this server has it alone.
+    pub nodes: Option<Nodes>,
     /// For `Tertium-Served-By`.
     pub node: HeaderValue,
     /// Whom the server may call.

@@ -16,7 +16,7 @@ use crate::origin::check_origin;
 use crate::respond::Answered;
 use crate::route::{NoRoute, Route, RouteName};
 use crate::trace::Trace;
-use crate::{grpc, routes};
+use crate::{grpc, nodes, routes};
 
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const X_REQUEST_DEADLINE: HeaderName = HeaderName::from_static("x-request-deadline");
@@ -147,6 +147,14 @@ impl Call {
         }
         // What the client has seen comes back in the answer, whatever it is.
         self.session = headers::session(bytes_of(&head.headers, &TERTIUM_SESSION))?;
+        if let Route::Promote(node) = route {
+            return nodes::promote(self, node, head).await;
+        }
+        if route.is_write()
+            && let Some(nodes) = self.app.nodes.as_ref().filter(|nodes| nodes.follows())
+        {
+            return nodes::forward(self, nodes, route, head, body).await;
+        }
         if route.is_write() {
             routes::write(self, route, head, body).await
         } else {

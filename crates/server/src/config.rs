@@ -11,7 +11,7 @@ mod sources;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use cell::Level;
+use cell::{Level, Turns};
 use log::Durability;
 
 use crate::log::LogChoice;
@@ -54,6 +54,14 @@ pub struct Config {
     pub calls: Calls,
     /// The cell.
     pub cell: cell::Options,
+    /// Where other nodes of the cell reach this one; `None` = it has the cell alone.
+    pub advertise: Option<String>,
+    /// When this node may lead by itself.
+    pub promotion: Promotion,
+    /// Where this node is; empty = it does not say.
+    pub region: String,
+    /// How nodes take turns.
+    pub turns: Turns,
     /// Its log.
     pub log: LogChoice,
     /// The schema of a log in PostgreSQL.
@@ -79,6 +87,32 @@ pub struct StreamLimits {
     pub in_flight_max: usize,
     /// One gRPC message, in bytes.
     pub message_bytes_max: usize,
+}
+
+/// When a follower may claim the lead because the leader is silent. A person can ask it to at any time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Promotion {
+    /// Whenever it is.
+    Auto,
+    /// Never.
+    Manual,
+    /// When the leader was in the same region.
+    Region,
+}
+
+/// A node among others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeConfig {
+    /// Its name.
+    pub node: String,
+    /// Where others reach it.
+    pub advertise: String,
+    /// Where it is.
+    pub region: String,
+    /// When it may lead by itself.
+    pub promotion: Promotion,
+    /// How they take turns.
+    pub turns: Turns,
 }
 
 /// How log lines look.
@@ -108,6 +142,10 @@ impl Default for Config {
             streams: StreamLimits::default(),
             calls: Calls::default(),
             cell: cell::Options::default(),
+            advertise: None,
+            promotion: Promotion::Auto,
+            region: String::new(),
+            turns: Turns::default(),
             log: LogChoice::Embedded,
             log_schema: "tertium".to_owned(),
             log_durability: Durability::OneNode,
@@ -145,6 +183,17 @@ impl Config {
         self.call_secrets.clone().unwrap_or_else(|| self.data.join("call-secrets.toml"))
     }
 
+    /// This node among others, if it is not alone.
+    pub fn node_config(&self) -> Option<NodeConfig> {
+        self.advertise.as_ref().map(|advertise| NodeConfig {
+            node: self.cell.node.clone(),
+            advertise: advertise.clone(),
+            region: self.region.clone(),
+            promotion: self.promotion,
+            turns: self.turns,
+        })
+    }
+
     /// What settings say together and none says alone.
     fn check_together(&self, errors: &mut Vec<ConfigError>) {
         match (&self.tls_certificate, &self.tls_key) {
@@ -155,6 +204,14 @@ impl Config {
                 errors.push(ConfigError::missing("tls_certificate", "tls_key is set: set both, or neither"))
             }
             _ => {}
+        }
+        if self.advertise.is_some() && matches!(self.log, LogChoice::Embedded) {
+            errors
+                .push(ConfigError::missing("log", "advertise is set: nodes share a log in PostgreSQL, postgres://..."));
+        }
+        if self.turns.lease_ms < 2 * self.turns.heartbeat_ms {
+            errors
+                .push(ConfigError::missing("lease_ms", "at least twice heartbeat_ms: one late heartbeat is no death"));
         }
         if self.listen.ip().is_loopback() {
             return;

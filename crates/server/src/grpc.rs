@@ -25,6 +25,7 @@ use words::{Outcome, Position};
 
 use crate::app::App;
 use crate::call::{Call, GRPC_TIMEOUT, bytes_of};
+use crate::nodes::refuse_follower;
 use crate::route::{Route, RouteName};
 use methods::Methods;
 
@@ -104,6 +105,9 @@ fn pass(call: &mut Call, uri: &Uri, head: &HeaderMap) -> Result<(), Problem> {
     call.bound_head(head)?;
     call.authorize(uri, head, call.route.role())?;
     call.session = headers::session(bytes_of(head, &TERTIUM_SESSION))?;
+    if call.route.is_write() {
+        refuse_follower(call.app.nodes.as_ref())?;
+    }
     Ok(())
 }
 

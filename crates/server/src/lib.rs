@@ -7,6 +7,7 @@ mod grpc;
 mod log;
 mod logs;
 mod metrics;
+mod nodes;
 mod origin;
 mod respond;
 mod route;

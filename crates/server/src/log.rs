@@ -9,8 +9,9 @@ use cell::OpenLog;
 use disk::Disk;
 use log::{Durability, Log, LogError};
 use log_file::{LogFile, LogOptions};
-use log_postgres::{Environment, LogPostgres, Settings, SettingsError};
+use log_postgres::{Environment, LogPostgres, NodeTable, Settings, SettingsError};
 use tracing::{info, warn};
+use words::CellName;
 
 /// The file in a data directory with the number of its log in PostgreSQL.
 pub const LOG_ID_FILE: &str = "postgres-log-id";
@@ -52,6 +53,20 @@ impl LogChoice {
             Self::Embedded => "embedded".to_owned(),
             Self::Postgres(postgres) => postgres.url.clone(),
         }
+    }
+
+    /// Takes a node's name beside a log in PostgreSQL that is open.
+    pub(crate) fn open_nodes(
+        &self,
+        schema: &str,
+        durability: Durability,
+        cell: &CellName,
+        node: &str,
+    ) -> Result<Option<NodeTable>, LogError> {
+        let Self::Postgres(postgres) = self else { return Ok(None) };
+        let schema = schema.to_owned();
+        let options = log_postgres::LogOptions { schema, durability, ..log_postgres::LogOptions::new(cell.clone(), 0) };
+        NodeTable::open(postgres.settings.clone(), options, node).map(Some)
     }
 
     /// Opens it.

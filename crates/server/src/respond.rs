@@ -57,6 +57,8 @@ pub(crate) struct Extra {
     pub location: Option<String>,
     /// Why it is no success.
     pub code: Option<Code>,
+    /// Another node's headers, where the answer is that node's.
+    pub relayed: Option<Box<HeaderMap>>,
 }
 
 impl Answered {
@@ -179,6 +181,7 @@ pub(crate) fn problem_of(rejected: Rejected, key: &str) -> Problem {
         Rejected::Overloaded { retry_after_ms } => Problem::of(Code::Overloaded).with_retry_after_ms(retry_after_ms),
         Rejected::StorageFull => Problem::of(Code::StorageFull).with_retry_after_ms(1_000),
         Rejected::LogUnavailable => Problem::of(Code::LogUnavailable).with_retry_after_ms(1_000),
+        Rejected::NotLeader => Problem::of(Code::NotLeader).with_retry_after_ms(1_000),
         Rejected::Stopping => Problem::of(Code::Stopping).with_retry_after_ms(1_000),
         Rejected::Malformed => internal("the cell does not understand a command that was made here"),
         Rejected::DeadlineExceeded => Problem::of(Code::DeadlineExceeded).with_operation(key),
@@ -202,10 +205,14 @@ impl Call {
         if answered.status >= 400 {
             self.log(&answered, took_us);
         }
-        let Answered { status, content_type, body, outcome, position, seen, extra } = answered;
+        let Answered { status, content_type, body, outcome, position, seen, mut extra } = answered;
         let mut response = Response::new(body);
         // Statuses come from the table of codes.
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if let Some(relayed) = extra.relayed.take() {
+            *response.headers_mut() = *relayed;
+            return response;
+        }
         let headers = response.headers_mut();
         headers.reserve(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -53,6 +53,10 @@ pub(crate) enum Route<'a> {
     Uncertain,
     /// `POST /v1/uncertain/{id}/resolve`
     Resolve(&'a str),
+    /// `GET /v1/nodes`
+    Nodes,
+    /// `POST /v1/nodes/{node}/promote`
+    Promote(&'a str),
     /// `GET /healthz`
     Healthz,
     /// `GET /readyz`
@@ -110,6 +114,7 @@ impl<'a> Route<'a> {
                 ("transfers", ..) => write(Self::Transfer),
                 ("calls", ..) => write(Self::Call),
                 ("uncertain", ..) => read(Self::Uncertain),
+                ("nodes", ..) => read(Self::Nodes),
                 ("accounts", true, _) => Ok(Self::Accounts),
                 ("accounts", _, true) => Ok(Self::OpenAccount),
                 ("accounts", ..) => Err(NoRoute::WrongMethod { allow: GET_POST }),
@@ -128,6 +133,7 @@ impl<'a> Route<'a> {
             ("accounts", id, Some("transfers")) => read(Self::History(id)),
             ("operations", key, None) => read(Self::Operation(key)),
             ("operations", key, Some("settle")) => write(Self::Settle(key)),
+            ("nodes", node, Some("promote")) => write(Self::Promote(node)),
             ("uncertain", id, Some("resolve")) => write(Self::Resolve(id)),
             _ => Err(NoRoute::NotFound),
         }
@@ -180,6 +186,8 @@ impl<'a> Route<'a> {
             Self::Call => RouteName::Call,
             Self::Uncertain => RouteName::Uncertain,
             Self::Resolve(_) => RouteName::Resolve,
+            Self::Nodes => RouteName::Nodes,
+            Self::Promote(_) => RouteName::Promote,
             _ => RouteName::Server,
         }
     }
@@ -217,13 +225,15 @@ pub(crate) enum RouteName {
     AcquireLease,
     HoldLease,
     Leases,
+    Nodes,
+    Promote,
     Server,
     None,
 }
 
 impl RouteName {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::OpenAccount,
         Self::Accounts,
         Self::Account,
@@ -252,6 +262,8 @@ impl RouteName {
         Self::AcquireLease,
         Self::HoldLease,
         Self::Leases,
+        Self::Nodes,
+        Self::Promote,
         Self::Server,
         Self::None,
     ];
@@ -275,7 +287,8 @@ impl RouteName {
             | Self::Call
             | Self::Resolve
             | Self::AcquireLease
-            | Self::HoldLease => true,
+            | Self::HoldLease
+            | Self::Promote => true,
             Self::Accounts
             | Self::Account
             | Self::History
@@ -287,6 +300,7 @@ impl RouteName {
             | Self::Runs
             | Self::Uncertain
             | Self::Leases
+            | Self::Nodes
             | Self::Server
             | Self::None => false,
         }
@@ -305,7 +319,7 @@ impl RouteName {
     /// What whoever asks must be allowed. To say by hand what became of something is for few.
     pub(crate) const fn role(self) -> Role {
         match self {
-            Self::Resolve => Role::Admin,
+            Self::Resolve | Self::Promote => Role::Admin,
             _ if self.is_write() => Role::Write,
             _ => Role::Read,
         }
@@ -342,6 +356,8 @@ impl RouteName {
             Self::AcquireLease => "acquire_lease",
             Self::HoldLease => "hold_lease",
             Self::Leases => "leases",
+            Self::Nodes => "nodes",
+            Self::Promote => "promote",
             Self::Server => "server",
             Self::None => "none",
         }
@@ -380,6 +396,9 @@ mod tests {
         check("GET", "/v1/uncertain", Ok(Route::Uncertain));
         check("POST", "/v1/uncertain/17/resolve", Ok(Route::Resolve("17")));
         check("GET", "/v1/uncertain/17", Err(NoRoute::NotFound));
+        check("GET", "/v1/nodes", Ok(Route::Nodes));
+        check("POST", "/v1/nodes/b/promote", Ok(Route::Promote("b")));
+        check("GET", "/v1/nodes/b", Err(NoRoute::NotFound));
         check("GET", "/healthz", Ok(Route::Healthz));
         check("POST", "/readyz", wrong(GET));
         check("GET", "/errors", Ok(Route::Errors));

@@ -16,4 +16,4 @@ pub(crate) use follow::{Begun, Follower, LAST_EVENT_ID};
 pub(crate) use operations::with_operation;
 pub(crate) use reads::read;
 pub(crate) use reads::{Fresh, no_transfer, problem_of_read, view_of};
-pub(crate) use writes::{problem_of_body, write};
+pub(crate) use writes::{collect, problem_of_body, write};

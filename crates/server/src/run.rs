@@ -3,21 +3,24 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use call::{Client, SettingsError};
-use cell::{OpenLog, Recovery, StartError, Stopper};
+use cell::{CellHandle, OpenLog, Recovery, StartError, Stopper};
 use edge::{BodyRoom, KeyRing, KeysError, Listener, Stop, TlsError, TlsServer};
 use http::HeaderValue;
 use log::{Log, LogError};
+use log_postgres::NodeTable;
 use outbox::{CallSecrets, Definitions, Outbox, SecretsError, UnderWay, WebhookSecrets};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::app::App;
 use crate::call::Service;
-use crate::config::Config;
+use crate::config::{Config, NodeConfig};
 use crate::metrics::Metrics;
+use crate::nodes::{Nodes, Telling};
 
 /// The exit code of a server that could not start: EX_CONFIG of sysexits.h.
 const EXIT_CANNOT_START: u8 = 78;
@@ -35,6 +38,7 @@ pub struct Running {
     keeping_keys: Option<tokio::task::JoinHandle<()>>,
     under_way: UnderWay,
     performing: tokio::task::JoinHandle<()>,
+    telling: Option<Telling>,
     stop_grace: Duration,
 }
 
@@ -109,7 +113,21 @@ fn run_to_end(config: Config, greet: Greet) -> Result<(), RunError> {
 /// [`RunError`].
 pub async fn start(config: Config) -> Result<Running, RunError> {
     let (log, schema, durability) = (config.log.clone(), config.log_schema.clone(), config.log_durability);
-    start_on(config, move |open| log.open(&schema, durability, open)).await
+    let Some(node) = config.node_config() else {
+        return start_on(config, move |open| log.open(&schema, durability, open)).await;
+    };
+    let (sender, table) = channel();
+    let open_log = move |open: OpenLog| {
+        let cell = open.cell.clone();
+        let opened = log.clone().open(&schema, durability, open)?;
+        // Before anything is written to the log: no two nodes have one name.
+        if let Some(table) = log.open_nodes(&schema, durability, &cell, &node.node)? {
+            // The receiver waits below.
+            let _ = sender.send(table);
+        }
+        Ok(opened)
+    };
+    start_with(config, open_log, Some(table)).await
 }
 
 /// The same on another log, or on one that something stands before.
@@ -120,6 +138,15 @@ pub async fn start_on(
     config: Config,
     open_log: impl FnOnce(OpenLog) -> Result<Box<dyn Log>, LogError> + Send + 'static,
 ) -> Result<Running, RunError> {
+    start_with(config, open_log, None).await
+}
+
+/// Among others where `table` gives the name of this node, once the log is open.
+async fn start_with(
+    config: Config,
+    open_log: impl FnOnce(OpenLog) -> Result<Box<dyn Log>, LogError> + Send + 'static,
+    table: Option<Receiver<NodeTable>>,
+) -> Result<Running, RunError> {
     let tls = match (&config.tls_certificate, &config.tls_key) {
         (Some(certificate), Some(key)) => Some(TlsServer::load(certificate, key).map_err(RunError::Tls)?),
         _ => None,
@@ -129,7 +156,7 @@ pub async fn start_on(
         .map_err(|error| RunError::Listen { address: config.listen, error })?;
     let address = listener.address().map_err(|error| RunError::Listen { address: config.listen, error })?;
     let data = config.data.clone();
-    let options = config.cell.clone();
+    let options = cell::Options { turns: table.is_some().then_some(config.turns), ..config.cell.clone() };
     let addresses = config.calls.policy(config.listen.ip().is_loopback());
     let client = Client::new(config.calls.settings(Arc::clone(&addresses))).map_err(RunError::Calls)?;
     let call_secrets = CallSecrets::open(config.call_secrets_path()).map_err(RunError::Secrets)?;
@@ -146,9 +173,11 @@ pub async fn start_on(
         warn!(file = %config.keys_path().display(), "there are no API keys: nobody can come in before `tertium keys create`");
     }
     let secrets = WebhookSecrets::open(config.secrets_path()).map_err(RunError::Secrets)?;
+    let (nodes, telling) = join(config.node_config(), &cell, table).map_err(RunError::Calls)?;
     let stop = listener.stop();
     let bodies = BodyRoom::new(config.limits.bodies_bytes_max);
     let app = Arc::new(App {
+        nodes,
         // An id is a header value.
         node: HeaderValue::from_str(&config.cell.node).unwrap_or_else(|_| HeaderValue::from_static("node")),
         metrics: Metrics::new(cell.clone(), client.clone(), bodies.clone(), outbox.deliveries()),
@@ -181,7 +210,19 @@ pub async fn start_on(
     let keeping_keys = keys.map(|keys| tokio::spawn(keys.keep_current()));
     let stop_grace = app.limits.stop_grace;
     let serving = tokio::spawn(listener.serve(Service::new(app)));
-    Ok(Running { address, stop, stopper, serving, keeping_keys, under_way, performing, stop_grace })
+    Ok(Running { telling, address, stop, stopper, serving, keeping_keys, under_way, performing, stop_grace })
+}
+
+/// Begins to speak with the other nodes, where there may be others.
+fn join(
+    node: Option<NodeConfig>,
+    cell: &CellHandle,
+    table: Option<Receiver<NodeTable>>,
+) -> Result<(Option<Nodes>, Option<Telling>), SettingsError> {
+    let table = table.and_then(|table| table.try_recv().ok());
+    let Some((node, table)) = node.zip(table) else { return Ok((None, None)) };
+    let (nodes, telling) = Nodes::start(node, cell.clone(), table)?;
+    Ok((Some(nodes), Some(telling)))
 }
 
 fn tell_progress(recovery: Recovery) {
@@ -213,6 +254,9 @@ impl Running {
         if let Err(error) = tokio::task::spawn_blocking(move || stopper.stop()).await {
             warn!(%error, "the cell was not stopped in order");
         }
+        // Its name is free once it is gone.
+        let telling = self.telling;
+        let _ = tokio::task::spawn_blocking(move || drop(telling)).await;
         // The cell is gone, and with it whatever could still be handed over.
         self.performing.abort();
         info!("stopped");

@@ -122,6 +122,7 @@ pub enum Code {
     LeaseLost,
     LeaseCapacity,
     LogUnavailable,
+    NotLeader,
 }
 
 /// Whether the same key may be tried again.

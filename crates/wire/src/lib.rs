@@ -15,6 +15,7 @@ pub mod headers;
 pub mod instant;
 pub mod json;
 pub mod lease;
+pub mod node;
 pub mod openapi;
 pub mod path;
 pub mod problem;

@@ -3,6 +3,7 @@
 
 mod calls;
 mod leases;
+mod nodes;
 mod sagas;
 mod schemas;
 mod topics;
@@ -63,7 +64,7 @@ const EVERYWHERE: [Code; 10] = [
 ];
 
 /// What every write may be refused with, and the two ways in which time can run out.
-const WRITES: [Code; 14] = [
+const WRITES: [Code; 15] = [
     Code::IdempotencyKeyMissing,
     Code::IdempotencyKeyInvalid,
     Code::MalformedJson,
@@ -78,6 +79,7 @@ const WRITES: [Code; 14] = [
     Code::OutcomeUnknown,
     Code::StorageFull,
     Code::LogUnavailable,
+    Code::NotLeader,
 ];
 
 /// What every read may be refused with.
@@ -112,7 +114,12 @@ const REVERSES: [Code; 5] =
 
 fn paths() -> Value {
     let mut paths = json!({});
-    let of_effects = topics::paths().into_iter().chain(calls::paths()).chain(sagas::paths()).chain(leases::paths());
+    let of_effects = topics::paths()
+        .into_iter()
+        .chain(calls::paths())
+        .chain(sagas::paths())
+        .chain(leases::paths())
+        .chain(nodes::paths());
     let all = account_paths().into_iter().chain(transfer_paths()).chain(of_effects).chain(other_paths());
     for (method, path, operation) in all {
         paths[path][method] = operation;
@@ -392,7 +399,11 @@ fn parameters() -> Value {
         });
         (component.to_owned(), value)
     };
-    let of_effects = topics::parameters().into_iter().chain(sagas::parameters()).chain(leases::parameters());
+    let of_effects = topics::parameters()
+        .into_iter()
+        .chain(sagas::parameters())
+        .chain(leases::parameters())
+        .chain(nodes::parameters());
     parameters.into_iter().chain(of_effects).map(one).collect()
 }
 

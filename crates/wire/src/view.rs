@@ -268,6 +268,12 @@ pub struct Ready<'a> {
     pub ready: bool,
     /// What it is to its cell: `leader`, `follower`, `recovering`, `stopping`.
     pub role: &'a str,
+    /// Its name.
+    pub node: &'a str,
+    /// The reign it knows of.
+    pub epoch: u64,
+    /// Who claimed that; empty where it is not known.
+    pub leader: &'a str,
     /// How far it has applied.
     pub position: (&'a CellName, Position),
     /// How far behind the log's tail that is at most, in milliseconds.
@@ -281,6 +287,12 @@ pub fn write_ready(out: &mut Vec<u8>, ready: &Ready<'_>) {
     let (cell, position) = ready.position;
     out.extend_from_slice(if ready.ready { b"{\"ready\":true,\"role\":" } else { b"{\"ready\":false,\"role\":" });
     put_str(out, ready.role);
+    out.extend_from_slice(b",\"node\":");
+    put_str(out, ready.node);
+    out.extend_from_slice(b",\"epoch\":");
+    put_u64(out, ready.epoch);
+    out.extend_from_slice(b",\"leader\":");
+    put_str_or_null(out, ready.leader);
     out.extend_from_slice(b",\"position\":");
     put_plain(out, &format!("{cell}:{position}"));
     out.extend_from_slice(b",\"lag_ms\":");

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use log::{Append, LogError, Rejected, Stored};
 use words::Position;
 
-use super::{Driver, fatal};
+use super::Driver;
 use crate::hand::Job;
 
 /// How long the log is left alone before it is asked again.
@@ -50,6 +50,9 @@ impl Leading {
 impl Driver {
     /// Asks the log what is to be known next, unless it is being asked.
     pub(super) fn ask_log(&mut self) {
+        if self.cell.is_following() {
+            return;
+        }
         if let Leading::Resting(since) = self.leading {
             if since.elapsed() < ASK_AGAIN {
                 return;
@@ -70,6 +73,10 @@ impl Driver {
     }
 
     pub(super) fn on_tail(&mut self, asked_us: u64, result: Result<Position, LogError>) {
+        if self.cell.is_following() {
+            // It was asked for while this node led.
+            return;
+        }
         match (std::mem::take(&mut self.leading), result) {
             (Leading::Proving, Ok(tail)) if tail == self.cell.tail() => self.cell.prove(asked_us),
             (Leading::Asking, Ok(tail)) if tail == self.cell.tail() => self.claim_behind(tail),
@@ -107,6 +114,9 @@ impl Driver {
     }
 
     pub(super) fn on_read(&mut self, result: Result<Vec<Stored>, LogError>) {
+        if self.cell.is_following() {
+            return;
+        }
         match (std::mem::take(&mut self.leading), result) {
             (_, Err(error)) => self.rest(error),
             // It was to hold something.
@@ -148,17 +158,5 @@ impl Driver {
             }
             error => self.lost(&error),
         }
-    }
-
-    /// Somebody else has the log.
-    pub(super) fn deposed(&mut self, tail: Position) -> ! {
-        self.lost(&format!("another server leads the cell in epoch {}; two servers must not share a log", tail.epoch))
-    }
-
-    /// The log is gone for good: everybody is told what is known, and the process ends.
-    pub(super) fn lost(&mut self, why: &dyn std::fmt::Display) -> ! {
-        self.cell.lose_log();
-        self.deliver();
-        fatal(&format!("the log is lost to this leader: {why}"))
     }
 }

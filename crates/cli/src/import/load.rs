@@ -193,13 +193,14 @@ async fn patiently<'c, T: DeserializeOwned + Send + 'c>(
 
 /// A refusal that says something of the moment and nothing of the operation.
 fn is_passing(problem: &Problem) -> bool {
-    const CODES: [&str; 7] = [
+    const CODES: [&str; 8] = [
         "unreachable",
         "overloaded",
         "too-many-requests",
         "stopping",
         "storage-full",
         "log-unavailable",
+        "not-leader",
         "deadline-exceeded",
     ];
     CODES.contains(&problem.code.as_str())

@@ -69,6 +69,22 @@ pub(super) fn count(text: &str, range: RangeInclusive<u64>) -> Result<u64, Strin
     }
 }
 
+/// `http://host:port` of loopback, or `https://host[:port]`.
+pub(super) fn advertise(text: &str) -> Result<String, String> {
+    let right = || "`https://host[:port]`, or `http://address:port` on loopback".to_owned();
+    let url: http::Uri = text.parse().map_err(|_| right())?;
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    let is_plain = url.path_and_query().is_none_or(|path| path.as_str() == "/");
+    let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    match url.scheme_str() {
+        Some("https") if is_plain && !has_user => {}
+        Some("http") if is_plain && !has_user && is_loopback => {}
+        _ => return Err(right()),
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 /// `on` or `off`.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use log::Durability;
 use words::{CellName, check_id};
 
-use super::parse::{bytes, consistency, count, duration, show_bytes, show_consistency, show_duration, switch};
-use super::{Config, LogFormat, calls};
+use super::parse::{
+    advertise, bytes, consistency, count, duration, show_bytes, show_consistency, show_duration, switch,
+};
+use super::{Config, LogFormat, Promotion, calls};
 use crate::log::LogChoice;
 
 /// One setting. In the file it is `name`, in the environment `TERTIUM_NAME`, as a flag `--name` with hyphens.
@@ -239,6 +241,59 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |c| c.cell.node.clone(),
+    },
+    Setting {
+        name: "advertise",
+        unit: "URL",
+        meaning: "Where other nodes of the cell reach this one, like https://a.example:7700; http only on loopback. With it this node takes turns with others on the log in PostgreSQL.",
+        set: |c, text| advertise(text).map(|url| c.advertise = Some(url)),
+        show: |c| c.advertise.clone().unwrap_or_default(),
+    },
+    Setting {
+        name: "promotion",
+        unit: "auto/manual/region",
+        meaning: "When this node leads by itself after the leader fell silent: always, never, or if the leader was in its region. `tertium nodes promote` works with all.",
+        set: |c, text| {
+            c.promotion = match text {
+                "auto" => Promotion::Auto,
+                "manual" => Promotion::Manual,
+                "region" => Promotion::Region,
+                _ => return Err("`auto`, `manual` or `region`".to_owned()),
+            };
+            Ok(())
+        },
+        show: |c| {
+            match c.promotion {
+                Promotion::Auto => "auto",
+                Promotion::Manual => "manual",
+                Promotion::Region => "region",
+            }
+            .to_owned()
+        },
+    },
+    Setting {
+        name: "region",
+        unit: "id",
+        meaning: "Where this node is, for `promotion = region`.",
+        set: |c, text| {
+            c.region = check_id(text).map_err(|error| error.to_string())?.to_owned();
+            Ok(())
+        },
+        show: |c| c.region.clone(),
+    },
+    Setting {
+        name: "heartbeat_ms",
+        unit: "milliseconds",
+        meaning: "A leader that appended nothing for so long appends a sign of life. The same for all nodes.",
+        set: |c, text| count(text, 10..=60_000).map(|ms| c.turns.heartbeat_ms = ms),
+        show: |c| c.turns.heartbeat_ms.to_string(),
+    },
+    Setting {
+        name: "lease_ms",
+        unit: "milliseconds",
+        meaning: "A follower claims the lead only after the leader was silent for so long and is suspicious. The same for all nodes.",
+        set: |c, text| count(text, 100..=600_000).map(|ms| c.turns.lease_ms = ms),
+        show: |c| c.turns.lease_ms.to_string(),
     },
     Setting {
         name: "key_retention",

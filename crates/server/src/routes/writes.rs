@@ -141,7 +141,7 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<Key, Problem> {
 }
 
 /// The whole body, within the limits and the deadline.
-pub(super) async fn collect(
+pub(crate) async fn collect(
     call: &Call,
     body: &mut Payload,
     deadline_us: u64,

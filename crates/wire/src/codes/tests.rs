@@ -88,6 +88,7 @@ fn the_whole_table() {
         61 lease-lost http=409 grpc=9 exit=10 refused NewKey "The lease is not held under this token"
         62 lease-capacity-mismatch http=409 grpc=9 exit=10 refused NewKey "The lease has another capacity"
         63 log-unavailable http=503 grpc=14 exit=10 refused Later "The log could not be reached"
+        64 not-leader http=503 grpc=14 exit=10 refused Later "The node does not lead its cell"
     "#]]
     .assert_eq(&text);
 }

@@ -59,7 +59,7 @@ pub(super) fn schemas() -> Value {
         ("Wrong", wrong()),
     ];
     let of_effects = super::topics::schemas().into_iter().chain(super::calls::schemas()).chain(super::sagas::schemas());
-    let of_effects = of_effects.chain(super::leases::schemas());
+    let of_effects = of_effects.chain(super::leases::schemas()).chain(super::nodes::schemas());
     for (name, schema) in objects.into_iter().chain(of_effects) {
         schemas[name] = schema;
     }
@@ -206,6 +206,9 @@ fn ready() -> Value {
         &[
             ("ready", json!({ "type": "boolean" })),
             ("role", json!({ "type": "string" })),
+            ("node", json!({ "type": "string" })),
+            ("epoch", json!({ "type": "integer", "minimum": 0 })),
+            ("leader", json!({ "type": ["string", "null"] })),
             ("position", json!({ "type": "string" })),
             ("lag_ms", json!({ "type": "integer", "minimum": 0 })),
             ("reason", json!({ "type": ["string", "null"] })),

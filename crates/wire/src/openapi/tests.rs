@@ -42,6 +42,8 @@ fn the_paths_of_the_contract() {
         "post /v1/leases/{name}/acquire",
         "post /v1/leases/{name}/release",
         "post /v1/leases/{name}/renew",
+        "get /v1/nodes",
+        "post /v1/nodes/{node}/promote",
         "get /v1/operations/{key}",
         "post /v1/operations/{key}/settle",
         "get /v1/runs",
@@ -392,7 +394,21 @@ fn answers_are_what_writers_write() {
     let position = (&cell, Position::START);
     check(
         "Ready",
-        &written(|out| write_ready(out, &Ready { ready: true, role: "leader", position, lag_ms: 0, reason: "" })),
+        &written(|out| {
+            write_ready(
+                out,
+                &Ready {
+                    ready: true,
+                    role: "leader",
+                    node: "a",
+                    epoch: 1,
+                    leader: "a",
+                    position,
+                    lag_ms: 0,
+                    reason: "",
+                },
+            )
+        }),
     );
     let operation = Operation {
         key: "k",

@@ -111,16 +111,28 @@ fn operations() {
 fn readiness() {
     let cell = CellName::new("main").unwrap();
     let position = (&cell, Position { epoch: 1, index: 7 });
-    let ready = Ready { ready: true, role: "leader", position, lag_ms: 0, reason: "" };
+    let ready =
+        Ready { ready: true, role: "leader", node: "a", epoch: 1, leader: "a", position, lag_ms: 0, reason: "" };
     check(
         |out| write_ready(out, &ready),
-        &expect![[r#"{"ready":true,"role":"leader","position":"main:1:7","lag_ms":0,"reason":null}"#]],
+        &expect![[
+            r#"{"ready":true,"role":"leader","node":"a","epoch":1,"leader":"a","position":"main:1:7","lag_ms":0,"reason":null}"#
+        ]],
     );
-    let not_yet = Ready { ready: false, role: "recovering", position, lag_ms: 12, reason: "replaying the log" };
+    let not_yet = Ready {
+        ready: false,
+        role: "recovering",
+        node: "a",
+        epoch: 0,
+        leader: "",
+        position,
+        lag_ms: 12,
+        reason: "replaying the log",
+    };
     check(
         |out| write_ready(out, &not_yet),
         &expect![[
-            r#"{"ready":false,"role":"recovering","position":"main:1:7","lag_ms":12,"reason":"replaying the log"}"#
+            r#"{"ready":false,"role":"recovering","node":"a","epoch":0,"leader":null,"position":"main:1:7","lag_ms":12,"reason":"replaying the log"}"#
         ]],
     );
 }
