@@ -12,7 +12,6 @@ use edge::Body;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use hyper::body::Incoming;
 use log_postgres::NodeSeen;
 use tokio::sync::oneshot;
 use wire::headers::{self, Media};
@@ -21,7 +20,7 @@ use wire::{Code, Problem};
 use words::{Key, Outcome};
 
 use super::{HEARD_WITHIN_MS, Nodes};
-use crate::call::{Call, IDEMPOTENCY_KEY, bytes_of, media_of};
+use crate::call::{Call, IDEMPOTENCY_KEY, Payload, bytes_of, media_of};
 use crate::respond::{Answered, internal};
 use crate::route::Route;
 use crate::routes::collect;
@@ -61,10 +60,10 @@ pub(crate) async fn forward(
     nodes: &Nodes,
     route: Route<'_>,
     head: &Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Payload,
 ) -> Result<Answered, Problem> {
     refuse_second_hop(nodes, head)?;
-    if media_of(&head.headers, body.as_ref()).is_ok_and(|media| media == Media::Ndjson) {
+    if media_of(&head.headers, body).is_ok_and(|media| media == Media::Ndjson) {
         return Err(not_leader(nodes.leader().as_ref(), "A stream is not passed on."));
     }
     // A settle names its key in the path, and is the same however often it is asked for.
