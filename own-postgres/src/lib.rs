@@ -1,9 +1,12 @@
 //! A PostgreSQL of one's own, for tests and the bench: a directory, a socket and a process that end with their owner.
 //!
 //! It speaks no protocol and links nothing: whoever starts one connects with a client of their choice, to the socket in
-//! [`Cluster::socket`] as the user [`USER`]. It has no TCP port, so that any number of them run side by side.
+//! [`Cluster::socket`] as the user [`USER`]. It has no TCP port, so that any number of them run side by side, unless it is given
+//! a [`Place`] of its own.
 
+use std::ffi::OsString;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +23,15 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// How often the server's own status file is looked at meanwhile.
 const START_POLL: Duration = Duration::from_millis(10);
 
+/// A network namespace and an address in it, port 5432, for a server that others reach over a network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The namespace, as `ip netns` knows it.
+    pub namespace: String,
+    /// The address that it listens on. Whoever reaches it comes in without a password: the network is the tests' own.
+    pub address: Ipv4Addr,
+}
+
 /// A running server with its data, stopped when dropped. The directory is its owner's to remove.
 #[derive(Debug)]
 pub struct Cluster {
@@ -27,6 +39,7 @@ pub struct Cluster {
     /// Where what it says is kept.
     output: PathBuf,
     programs: Programs,
+    place: Option<Place>,
     settings: Vec<String>,
     child: Option<Child>,
 }
@@ -38,11 +51,27 @@ impl Cluster {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] where PostgreSQL is not installed; else what the program said that failed.
     pub fn start(parent: &Path, settings: &[&str]) -> io::Result<Self> {
-        let cluster = Self::in_directory(parent, "postgres", settings)?;
-        let mut initdb = cluster.programs.command("initdb");
-        initdb.args(["-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-D"]).arg(cluster.data());
-        run(&mut initdb)?;
+        Self::in_directory(parent, "postgres", settings, None)?.initialised()?.started()
+    }
+
+    /// The same in a place of its own, in a new directory of that name.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_in(parent: &Path, name: &str, settings: &[&str], place: Place) -> io::Result<Self> {
+        let cluster = Self::in_directory(parent, name, settings, Some(place))?.initialised()?;
+        let rules = cluster.data().join("pg_hba.conf");
+        let mut text = std::fs::read_to_string(&rules)?;
+        text.push_str("host all all samenet trust\nhost replication all samenet trust\n");
+        std::fs::write(&rules, text)?;
         cluster.started()
+    }
+
+    fn initialised(self) -> io::Result<Self> {
+        let mut initdb = self.programs.command("initdb");
+        initdb.args(["-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-D"]).arg(self.data());
+        run(&mut initdb)?;
+        Ok(self)
     }
 
     /// Creates a standby of this one, in a new directory of that name under `parent`, and waits until it takes connections. It follows
@@ -51,16 +80,36 @@ impl Cluster {
     /// # Errors
     /// What the program said that failed.
     pub fn standby(&self, parent: &Path, name: &str, settings: &[&str]) -> io::Result<Self> {
-        let standby = Self::in_directory(parent, name, settings)?;
-        let mut copy = standby.programs.command("pg_basebackup");
-        let source = format!("host={} user={USER} application_name={name}", self.dir.display());
-        copy.args(["--checkpoint=fast", "--write-recovery-conf", "-d", &source, "-D"]).arg(standby.data());
-        run(&mut copy)?;
-        standby.started()
+        let source = format!("host={}", self.dir.display());
+        Self::in_directory(parent, name, settings, None)?.copied(&source, name)
     }
 
-    fn in_directory(parent: &Path, name: &str, settings: &[&str]) -> io::Result<Self> {
-        let programs = Programs::find()?;
+    /// Creates a standby in a place of its own, of whichever of these addresses takes writes, now and later.
+    ///
+    /// # Errors
+    /// As [`Cluster::standby`].
+    pub fn standby_in(
+        parent: &Path,
+        name: &str,
+        settings: &[&str],
+        place: Place,
+        primaries: &[Ipv4Addr],
+    ) -> io::Result<Self> {
+        let hosts: Vec<String> = primaries.iter().map(Ipv4Addr::to_string).collect();
+        let source = format!("host={} target_session_attrs=read-write connect_timeout=2", hosts.join(","));
+        Self::in_directory(parent, name, settings, Some(place))?.copied(&source, name)
+    }
+
+    fn copied(self, source: &str, name: &str) -> io::Result<Self> {
+        let mut copy = self.programs.command("pg_basebackup");
+        let source = format!("{source} user={USER} application_name={name}");
+        copy.args(["--checkpoint=fast", "--write-recovery-conf", "-d", &source, "-D"]).arg(self.data());
+        run(&mut copy)?;
+        self.started()
+    }
+
+    fn in_directory(parent: &Path, name: &str, settings: &[&str], place: Option<Place>) -> io::Result<Self> {
+        let programs = Programs::find(place.as_ref())?;
         let dir = parent.join(name);
         std::fs::create_dir_all(&dir)?;
         if programs.as_postgres {
@@ -68,7 +117,7 @@ impl Cluster {
             open_the_way(parent)?;
         }
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        Ok(Self { dir, output: parent.join(format!("{name}.output")), programs, settings, child: None })
+        Ok(Self { dir, output: parent.join(format!("{name}.output")), programs, place, settings, child: None })
     }
 
     fn started(mut self) -> io::Result<Self> {
@@ -82,7 +131,9 @@ impl Cluster {
     /// What it said.
     pub fn start_again(&mut self) -> io::Result<()> {
         let mut server = self.programs.command("postgres");
-        server.arg("-D").arg(self.data()).arg("-k").arg(&self.dir).args(["-c", "listen_addresses="]);
+        let listens_on = self.place.as_ref().map(|place| place.address.to_string()).unwrap_or_default();
+        server.arg("-D").arg(self.data()).arg("-k").arg(&self.dir);
+        server.arg("-c").arg(format!("listen_addresses={listens_on}"));
         for setting in &self.settings {
             server.args(["-c", setting]);
         }
@@ -180,21 +231,27 @@ pub fn programs() -> io::Result<PathBuf> {
 struct Programs {
     dir: PathBuf,
     as_postgres: bool,
+    namespace: Option<String>,
 }
 
 impl Programs {
-    fn find() -> io::Result<Self> {
-        Ok(Self { dir: programs()?, as_postgres: is_root()? })
+    fn find(place: Option<&Place>) -> io::Result<Self> {
+        let namespace = place.map(|place| place.namespace.clone());
+        Ok(Self { dir: programs()?, as_postgres: is_root()?, namespace })
     }
 
-    /// One of them; as root it runs as the user `postgres`, since the server refuses root.
+    /// One of them, in its namespace; as root it runs as the user `postgres`, since the server refuses root.
     fn command(&self, program: &str) -> Command {
-        let program = self.dir.join(program);
-        if !self.as_postgres {
-            return Command::new(program);
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(namespace) = &self.namespace {
+            words.extend(["ip", "netns", "exec", namespace].map(Into::into));
         }
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--"]).arg(program);
+        if self.as_postgres {
+            words.extend(["runuser", "-u", "postgres", "--"].map(Into::into));
+        }
+        words.push(self.dir.join(program).into_os_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command
     }
 }

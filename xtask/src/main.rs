@@ -53,6 +53,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         run: steps::bench,
     },
     Subcommand {
+        name: "lab",
+        summary: "three nodes and a replicated database, to break on purpose",
+        help: "cargo xtask lab ...\n\nAs root: installs what is missing (PostgreSQL, iproute2, nftables, libfaketime), builds the server and starts the lab in\nnetwork namespaces of its own. Commands are read from standard input; `help` lists them, and docs/lab.md tells what to try.\n`cargo xtask lab -- --help` lists its arguments.",
+        run: steps::lab,
+    },
+    Subcommand {
         name: "tidy",
         summary: "the house rules that a machine can check",
         help: "cargo xtask tidy [--rules]\n\nChecks the rules that neither rustc nor clippy knows. `--rules` lists them with their reasons.",

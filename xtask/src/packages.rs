@@ -17,6 +17,11 @@ pub(crate) struct Need {
 }
 
 pub(crate) const POSTGRESQL: Need = Need { file: "/usr/lib/postgresql/15/bin/postgres", package: "postgresql-15" };
+pub(crate) const IP: Need = Need { file: "ip", package: "iproute2" };
+pub(crate) const NFT: Need = Need { file: "nft", package: "nftables" };
+/// Of one architecture: on another, the lab says that clocks cannot be changed.
+pub(crate) const FAKETIME: Need =
+    Need { file: "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", package: "libfaketime" };
 pub(crate) const NODE: Need = Need { file: "node", package: "nodejs" };
 pub(crate) const CXX: Need = Need { file: "c++", package: "g++" };
 

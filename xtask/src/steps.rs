@@ -200,10 +200,30 @@ pub(crate) fn bench(house: &House, arguments: &[String]) -> Result<bool, String>
     release(house, "tertium-bench", arguments)
 }
 
+/// `cargo xtask lab`
+pub(crate) fn lab(house: &House, arguments: &[String]) -> Result<bool, String> {
+    for need in [packages::POSTGRESQL, packages::IP, packages::NFT, packages::FAKETIME] {
+        if let Err(why) = packages::provide(house, need) {
+            println!("not all of the lab can be had: {why}");
+        }
+    }
+    if std::env::var_os("TERTIUM_BIN").is_some() {
+        return release(house, "tertium-lab", arguments);
+    }
+    if !finish(&mut house.cargo(&["build", "--release", "--package", "tertium"]))? {
+        return Ok(false);
+    }
+    let mut command = house.cargo(&["run", "--release", "--package", "tertium-lab", "--"]);
+    finish(command.env("TERTIUM_BIN", house.target.join("release/tertium")).args(arguments))
+}
+
 /// Runs a member's program in release. It keeps the terminal, for progress bars, and has no bound: somebody watches it.
 fn release(house: &House, package: &str, arguments: &[String]) -> Result<bool, String> {
-    let mut command = house.cargo(&["run", "--release", "--package", package, "--"]);
-    let status = command.args(arguments).status().map_err(|error| format!("cannot start cargo: {error}"))?;
+    finish(house.cargo(&["run", "--release", "--package", package, "--"]).args(arguments))
+}
+
+fn finish(command: &mut Command) -> Result<bool, String> {
+    let status = command.status().map_err(|error| format!("cannot start cargo: {error}"))?;
     Ok(status.success())
 }
 
