@@ -53,6 +53,14 @@ pub(crate) fn postgresql(house: &House) -> Outcome {
     }
 }
 
+/// Likewise for what needs network namespaces and a wall clock that is wrong.
+pub(crate) fn network(house: &House) -> Outcome {
+    match [IP, NFT, FAKETIME].into_iter().try_for_each(|need| provide(house, need)) {
+        Ok(()) => Outcome::passed(),
+        Err(why) => Outcome::NotRun(why),
+    }
+}
+
 fn is_there(house: &House, need: Need) -> bool {
     if need.file.starts_with('/') { Path::new(need.file).is_file() } else { house.program(need.file).is_some() }
 }

@@ -102,6 +102,20 @@ const STEPS: &[Step] = &[
         environment: NONE,
     },
     Step {
+        name: "network",
+        quick: false,
+        action: Action::Call(packages::network),
+        limit_minutes: 10,
+        environment: NONE,
+    },
+    Step {
+        name: "lab",
+        quick: false,
+        action: Action::Rehearsed(&["test", "--package", "tertium-lab", "--test", "guide"]),
+        limit_minutes: 10,
+        environment: NONE,
+    },
+    Step {
         name: "histories",
         quick: false,
         action: Action::Rehearsed(&["test", "--package", "tertium-check", "--test", "histories"]),

@@ -103,6 +103,8 @@ const IN_TESTS: &[(&str, &str)] = &[
     ("crates/inbox-sql", "own-postgres"),
     ("crates/log-postgres", "own-postgres"),
     ("crates/server", "own-postgres"),
+    // Where the server is that everything tests.
+    ("lab", "bench"),
     // Both chain the same digests.
     ("crates/log-postgres", "crates/log-file"),
     ("crates/log-postgres", "crates/disk"),
