@@ -59,6 +59,9 @@ pub struct Cell<W, R> {
     pub(crate) following: bool,
     /// It is about to follow: nothing more is taken on.
     pub(crate) resigning: bool,
+    /// While it follows: it has caught up with the log, and when it last asked for what was new then.
+    pub(crate) is_live: bool,
+    pub(crate) heard_us: Option<u64>,
     /// Who claimed the newest reign that was seen here.
     pub(crate) leader: Arc<str>,
     pub(crate) stopping: bool,
@@ -166,6 +169,8 @@ impl<W, R> Cell<W, R> {
             notes: HashMap::new(),
             following: false,
             resigning: false,
+            is_live: false,
+            heard_us: None,
             leader: "".into(),
             stopping: false,
             storage_full: false,

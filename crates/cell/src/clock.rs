@@ -35,6 +35,13 @@ impl CellClock {
         Self { stamps: Clock::after(last), estimate_us, read_at_us: now.mono_us }
     }
 
+    /// A clock that goes on from what another's showed so long ago. The wall clock here only draws it, as it does one that runs: an
+    /// hour by which it is wrong is not brought along by whoever takes over.
+    pub fn resume(now: Now, last: Stamp, passed_us: u64) -> Self {
+        let estimate_us = last.micros().saturating_add(passed_us);
+        Self { stamps: Clock::after(last), estimate_us, read_at_us: now.mono_us }
+    }
+
     /// The estimate of the wall time, in microseconds since 1970.
     pub fn wall_us(&mut self, now: Now) -> u64 {
         let elapsed = now.mono_us.saturating_sub(self.read_at_us);
@@ -75,6 +82,20 @@ mod tests {
         assert_eq!(after_jump, start + 1_050_000, "one second and 5% of it");
         let back = clock.wall_us(Now { mono_us: 2_000_000, wall_us: start - HOUR_US });
         assert_eq!(back, start + 2_000_000, "and back, still moving forward");
+    }
+
+    #[test]
+    fn a_wall_that_is_wrong_is_not_brought_along() {
+        let start = 1_700_000_000_000_000;
+        let last = Stamp::from_micros(start);
+        for wall_us in [start - HOUR_US, start + HOUR_US] {
+            let mut clock = CellClock::resume(Now { mono_us: 7_000_000, wall_us }, last, 2_000_000);
+            let stamp = clock.tick(Now { mono_us: 8_000_000, wall_us });
+            assert!(
+                stamp.micros().abs_diff(start + 3_000_000) <= 50_000,
+                "the 2 s that passed, and one more: {stamp:?}"
+            );
+        }
     }
 
     #[test]

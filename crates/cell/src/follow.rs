@@ -48,6 +48,9 @@ impl<W, R> Cell<W, R> {
     pub fn apply_followed(&mut self, tail: Position, found: &[Stored], asked_us: u64) -> Result<Followed, CellFault> {
         assert!(self.following && self.ready.is_empty(), "a leader knows what it appended");
         let mut followed = Followed::default();
+        if self.is_live && !found.is_empty() {
+            self.heard_us = Some(asked_us);
+        }
         for stored in found {
             assert_eq!(stored.position.index, self.machine.position().index + 1, "the log is dense");
             match first_op(&stored.entry)? {
@@ -66,17 +69,23 @@ impl<W, R> Cell<W, R> {
         }
         if self.tail.index >= tail.index {
             followed.is_caught_up = true;
+            // What comes from here on was appended meanwhile.
+            self.is_live = true;
             self.prove(asked_us);
         }
         Ok(followed)
     }
 
     /// The claim with which this follower asks the log for the lead, to be appended after [`Cell::tail`] in the epoch that
-    /// [`Cell::epoch`] is from here on. Its clock continues after what it applied.
+    /// [`Cell::epoch`] is from here on. Its clock goes on from the leader's, if that was heard while it led; else from the wall's.
     pub fn claim_lead(&mut self, now: Now) -> Vec<u8> {
         assert!(self.following && self.tail == self.machine.position(), "it has applied what it claims behind");
         self.epoch = self.machine.epoch().max(self.tail.epoch) + 1;
-        self.clock = CellClock::new(now, self.machine.stamp());
+        let last = self.machine.stamp();
+        self.clock = match self.heard_us {
+            Some(heard_us) => CellClock::resume(now, last, now.mono_us.saturating_sub(heard_us)),
+            None => CellClock::new(now, last),
+        };
         self.claim(now)
     }
 
@@ -139,6 +148,8 @@ impl<W, R> Cell<W, R> {
         self.doubted_in = None;
         self.own_claims.clear();
         (self.following, self.resigning) = (true, false);
+        // How long ago its own last stamp was is not known.
+        (self.is_live, self.heard_us) = (false, None);
     }
 
     /// Notes who claims, from the first entry of a reign.
@@ -154,4 +165,60 @@ impl<W, R> Cell<W, R> {
 fn first_op(entry: &[u8]) -> Result<Option<Op<'_>>, CellFault> {
     let first = Entry::decode(entry)?.commands().next().transpose()?;
     Ok(first.map(|command| command.op))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use disk::{Disk, SimDisk};
+    use log::Log;
+    use log_file::{LogFile, LogOptions};
+
+    use super::*;
+    use crate::options::Options;
+    use crate::recover::recover;
+    use crate::testing::World;
+
+    const SECOND_US: u64 = 1_000_000;
+    const HOUR_US: u64 = 3_600 * SECOND_US;
+
+    /// A follower on a machine whose clocks have nothing to do with the leader's.
+    fn follower(now: Now) -> Cell<u64, u64> {
+        let (disk, options): (Arc<dyn Disk>, _) = (Arc::new(SimDisk::new()), Options::default());
+        let log_options = LogOptions { reserve_bytes: 0, ..LogOptions::new(options.cell.clone(), 7) };
+        let (mut log, _) = LogFile::open(Arc::clone(&disk), log_options).expect("an empty disk");
+        let mut cell = recover(&disk, &mut log, options, 7, now, &mut |_| {}).expect("an empty log");
+        cell.follow();
+        cell
+    }
+
+    fn look(leader: &mut World, follower: &mut Cell<u64, u64>, asked_us: u64) {
+        let tail = leader.log.tail().expect("the log answers");
+        let found = leader.log.read(follower.tail().index + 1, 1 << 20).expect("the log answers");
+        let followed = follower.apply_followed(tail, &found, asked_us).expect("no fault");
+        assert!(followed.is_caught_up && followed.has_new);
+    }
+
+    #[test]
+    fn whoever_takes_over_brings_no_wrong_clock_along() {
+        for (wall_us, is_heard) in [(0, true), (3 * HOUR_US, true), (3 * HOUR_US, false)] {
+            let mut leader = World::new(Options::default());
+            leader.mono_us = HOUR_US;
+            leader.open_account("a", "");
+            let wall_us = leader.now().wall_us - HOUR_US + wall_us;
+            let at = |mono_us| Now { mono_us, wall_us: wall_us + mono_us };
+            let mut follower = follower(at(0));
+            look(&mut leader, &mut follower, 5 * SECOND_US);
+            if is_heard {
+                leader.mono_us += SECOND_US;
+                leader.open_account("b", "");
+                look(&mut leader, &mut follower, 6 * SECOND_US);
+            }
+            let claim = follower.claim_lead(at(8 * SECOND_US));
+            let claimed_us = Entry::decode(&claim).expect("an entry").stamp.micros();
+            let expected_us = leader.cell.machine().stamp().micros() + 2 * SECOND_US;
+            assert_eq!(claimed_us.abs_diff(expected_us) <= SECOND_US / 5, is_heard, "{claimed_us}, {expected_us}");
+        }
+    }
 }
