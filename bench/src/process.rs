@@ -315,7 +315,15 @@ pub fn built_example(package: &str, example: &str) -> io::Result<PathBuf> {
 
 fn built_as(package: &str, kind: &str, name: &str) -> io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo tells a test about its own package would have build scripts run, and all behind them be built, again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    let output = command
         .current_dir(workspace())
         .args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics", "-p", package])
         .args([kind, name])

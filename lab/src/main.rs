@@ -3,9 +3,12 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use clap::Parser;
 use tertium_lab::{Command, Lab, Options};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Three nodes, and PostgreSQL with two standbys, each on a host of its own on this machine, to be broken on purpose. Commands are read
 /// from standard input, one to a line; `help` lists them. The end of the input ends the lab.
@@ -53,13 +56,15 @@ fn converse(lab: &mut Lab) -> io::Result<bool> {
     if is_person {
         eprintln!("`help` lists the commands; `quit` ends the lab.");
     }
-    let mut lines = io::stdin().lock().lines();
+    let lines = lines()?;
     loop {
         if is_person {
             eprint!("lab> ");
             io::stderr().flush()?;
         }
-        let Some(line) = lines.next().transpose()? else { return Ok(true) };
+        // The input is at its end, or a signal came.
+        let Ok(Some(line)) = lines.recv() else { return Ok(true) };
+        let line = line?;
         if !is_person {
             println!("lab> {line}");
         }
@@ -79,4 +84,36 @@ fn converse(lab: &mut Lab) -> io::Result<bool> {
             }
         }
     }
+}
+
+/// The lines of the input as they come; `None` where a signal ends the lab, which then is taken down as at its end.
+fn lines() -> io::Result<Receiver<Option<io::Result<String>>>> {
+    let (sender, receiver) = channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let [interrupt, terminate, hangup] = signals;
+    let (mut interrupt, mut terminate, mut hangup) = (interrupt?, terminate?, hangup?);
+    drop(entered);
+    let of_signals = sender.clone();
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+        // Nobody listens any more where the lab ends already.
+        let _ = of_signals.send(None);
+    });
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            if sender.send(Some(line)).is_err() {
+                return;
+            }
+        }
+        let _ = sender.send(None);
+    });
+    Ok(receiver)
 }

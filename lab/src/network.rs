@@ -1,9 +1,10 @@
 //! Namespaces, one bridge, and what of the traffic is dropped.
 //!
 //! A partition is dropped where it arrives, as on a real network: the sender learns nothing. If the lab is killed, its namespaces
-//! stay; the next one of the same name removes them first.
+//! stay, and what runs in them; the next one of the same name ends and removes both first.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::process::{Command, Stdio};
 
@@ -15,6 +16,8 @@ pub struct Network {
     prefix: String,
     /// What the second does not hear of the first.
     cuts: BTreeSet<(Host, Host)>,
+    /// Held by the lab that has the name.
+    _lock: File,
 }
 
 /// What a program needs for a network of namespaces, and the Debian packages that have it.
@@ -32,14 +35,20 @@ impl Network {
                 return Err(io::Error::new(io::ErrorKind::NotFound, why));
             }
         }
-        let network = Self { prefix: prefix.to_owned(), cuts: BTreeSet::new() };
+        let file = std::env::temp_dir().join(format!("{prefix}.lock"));
+        let lock = File::create(file)?;
+        if lock.try_lock().is_err() {
+            return Err(io::Error::other(format!(
+                "a lab named {prefix} is running; `--prefix` gives this one another name"
+            )));
+        }
+        let network = Self { prefix: prefix.to_owned(), cuts: BTreeSet::new(), _lock: lock };
         network.remove();
-        network.make().map_err(|error| {
-            io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("no network namespaces here (they need root): {error}"),
-            )
+        run(Command::new("ip").args(["netns", "add", &network.bridge()])).map_err(|error| {
+            let why = format!("no network namespaces here (they need root): {error}");
+            io::Error::new(io::ErrorKind::PermissionDenied, why)
         })?;
+        network.make()?;
         Ok(network)
     }
 
@@ -54,7 +63,6 @@ impl Network {
 
     fn make(&self) -> io::Result<()> {
         let bridge = self.bridge();
-        run(Command::new("ip").args(["netns", "add", &bridge]))?;
         ip_in(&bridge, "link add bridge type bridge")?;
         ip_in(&bridge, "link set bridge up")?;
         for host in Host::all() {
@@ -86,8 +94,9 @@ impl Network {
     /// # Errors
     /// What the filter said.
     pub fn heal(&mut self) -> io::Result<()> {
-        for (_, to) in std::mem::take(&mut self.cuts) {
+        while let Some((_, to)) = self.cuts.first().copied() {
             self.filter(to, "flush set inet lab cut\n")?;
+            self.cuts.retain(|(_, of)| *of != to);
         }
         Ok(())
     }
@@ -118,6 +127,12 @@ impl Network {
     fn remove(&self) {
         let names = Host::all().map(|host| self.namespace(host)).chain([self.bridge()]);
         for name in names {
+            // What runs in it goes on without its name. Of a lab that ended in order nothing runs any more.
+            let pids = Command::new("ip").args(["netns", "pids", &name]).stdin(Stdio::null()).output();
+            let pids = pids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            for pid in pids.split_whitespace() {
+                let _ = run(Command::new("kill").args(["-KILL", pid]));
+            }
             // Where there is none, nothing is to be removed.
             let _ = run(Command::new("ip").args(["netns", "del", &name]));
         }

@@ -134,6 +134,8 @@ impl Cluster {
         let listens_on = self.place.as_ref().map(|place| place.address.to_string()).unwrap_or_default();
         server.arg("-D").arg(self.data()).arg("-k").arg(&self.dir);
         server.arg("-c").arg(format!("listen_addresses={listens_on}"));
+        // Who comes through it is a superuser without a password: its owner, and root.
+        server.args(["-c", "unix_socket_permissions=0700"]);
         for setting in &self.settings {
             server.args(["-c", setting]);
         }

@@ -88,8 +88,9 @@ pub struct TransferState {
     pub reversed_total: u128,
 }
 
-/// A page of anything ends with the item that reaches so many bytes: 4 MiB.
-pub const PAGE_BYTES_MAX: usize = 4 << 20;
+/// A page of anything ends with the item that reaches so many bytes: 2 MiB, so that with what is put around them it stays below the
+/// 4 MiB that clients of gRPC take in one message unless they are told otherwise.
+pub const PAGE_BYTES_MAX: usize = 2 << 20;
 
 /// The most accounts one page looks at: a filter that matches few must not stop the cell.
 const PAGE_SLOTS_MAX: u64 = 65_536;

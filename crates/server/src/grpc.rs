@@ -51,13 +51,15 @@ impl Service {
     /// A service over `app`.
     pub(crate) fn new(app: &Arc<App>) -> Self {
         let max = app.streams.message_bytes_max;
+        // What stands for a request over HTTP is no larger than that may be. What is answered has bounds of its own.
+        let body_max = max.min(app.limits.body_bytes_max);
         macro_rules! bounded {
             ($server:ident) => {
-                $server::new(Methods).max_decoding_message_size(max).max_encoding_message_size(4 * max)
+                $server::new(Methods).max_decoding_message_size(body_max)
             };
         }
         Self {
-            tertium: bounded!(TertiumServer),
+            tertium: TertiumServer::new(Methods).max_decoding_message_size(max),
             calls: bounded!(CallsServer),
             sagas: bounded!(SagasServer),
             topics: bounded!(TopicsServer),

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use cell::{Decided, Found, HistoryPage, Query, ReadReply, Reply};
+use cell::{Decided, Found, HistoryPage, Level, Query, ReadReply, Reply};
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue};
 use machine::Record;
@@ -329,13 +329,17 @@ async fn settle(call: &Call, head: &HeaderMap, key: &str) -> Result<Told<proto::
     let key = grpc::key_of(key)?;
     let key = key.as_str();
     let command = Ok(wire::request::settle(&call.principal, key));
-    let settled = write(call, head, key, command, |_, _| Ok(())).await?;
-    settled.message?;
+    let Told { message, position, seen, joined, .. } = write(call, head, key, command, |_, _| Ok(())).await?;
+    message?;
+    // From here on the key is definite: that its answer cannot be read now must not sound as if nothing had happened.
+    let unread = || Problem::of(Code::OutcomeUnknown).with_operation(key);
+    let level = Level::Session(seen.ok_or_else(unread)?);
     let query = Query::Operation { principal: call.principal.to_string(), key: key.to_owned(), wait_until_us: None };
-    let found = read(call, head, false, key, query, |found| operation_of(call, key, found)).await?;
-    let outcome = found.message.as_ref().ok().map(|operation| operation.outcome);
+    let reply = call.app.read(level, call.deadline_us(head)?, query).await.map_err(|_| unread())?;
+    let message = reply.found.map_err(|_| unread()).and_then(|found| operation_of(call, key, found));
+    let outcome = message.as_ref().ok().map(|operation| operation.outcome);
     let outcome = outcome.and_then(|outcome| grpc::outcome_of(proto::Outcome::try_from(outcome).ok()?));
-    Ok(Told { outcome, position: settled.position, joined: settled.joined, staleness_ms: None, ..found })
+    Ok(Told { outcome, position, seen: Some(reply.position), joined, ..Told::of(message) })
 }
 
 fn operation_of(call: &Call, key: &str, found: Found) -> Result<proto::Operation, Problem> {

@@ -140,7 +140,10 @@ fn unary_calls_are_the_operations_of_http() {
         assert_eq!(accounts.items.len(), 2);
         let operation = client.get_operation(GetOperationRequest { key: "k".to_owned(), wait_ms: 0 }).await.unwrap();
         assert_eq!(operation.get_ref().status, 201);
-        let settled = client.settle(SettleRequest { key: "never".to_owned() }).await.unwrap();
+        // How fresh a read is to be changes nothing of what was decided.
+        let mut settle = tonic::Request::new(SettleRequest { key: "never".to_owned() });
+        settle.metadata_mut().insert("tertium-consistency", "at=main:1:1".parse().unwrap());
+        let settled = client.settle(settle).await.unwrap();
         assert_eq!(text(&settled, "tertium-outcome"), Some("refused"));
         first.into_inner()
     });
