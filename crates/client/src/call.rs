@@ -124,7 +124,10 @@ impl<'c, T: DeserializeOwned + Send> Write<'c, T> {
                 self.client.budget().first(Instant::now());
             }
             let sent = self.client.exchange(request.clone(), until).await;
-            progress.is_heard |= !matches!(sent, Err(Lost::NotSent(_)));
+            progress.is_heard |= !matches!(sent, Err(Lost::NotSent(_) | Lost::Late));
+            if matches!(sent, Err(Lost::Late)) && progress.turned_away.is_some() {
+                return None;
+            }
             if let Ok(response) = &sent
                 && self.is_accepted_enough
                 && response.status == StatusCode::ACCEPTED

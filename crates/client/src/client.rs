@@ -147,7 +147,7 @@ impl Client {
         let remaining_ms = until.saturating_duration_since(Instant::now()).as_millis();
         let remaining_ms = u64::try_from(remaining_ms).unwrap_or(u64::MAX).min(words::DEADLINE_MS_MAX);
         if remaining_ms == 0 {
-            return Err(Lost::NotSent("the deadline has passed".to_owned()));
+            return Err(Lost::Late);
         }
         // What the server says at the end of its time is to arrive within ours.
         let told_ms = remaining_ms - (remaining_ms / WAY_BACK_PART).min(WAY_BACK_MS_MAX);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use crate::outcome::Problem;
-use crate::transport::{Lost, Response};
+use crate::transport::{LATE, Lost, Response};
 
 /// What one attempt says.
 #[derive(Debug)]
@@ -56,6 +56,10 @@ pub(crate) fn judge(sent: Result<Response, Lost>) -> Judged {
         Err(Lost::NotSent(reason)) => {
             let problem = Problem::own("unreachable", "The server cannot be reached", reason);
             return Judged::TurnedAway { problem, again: Again::After(Duration::ZERO) };
+        }
+        Err(Lost::Late) => {
+            let problem = Problem::own("unreachable", "The server cannot be reached", LATE);
+            return Judged::TurnedAway { problem, again: Again::Never };
         }
         Err(Lost::Perhaps(reason)) => return Judged::Unknown { reason, again: Again::After(Duration::ZERO) },
     };

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::client::Client;
 use crate::judge::{problem_of, retry_after, text};
 use crate::outcome::Problem;
-use crate::transport::{Lost, Request, Response};
+use crate::transport::{LATE, Lost, Request, Response};
 
 /// How fresh a read must be. A level that cannot be met is refused, never quietly weakened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,10 +84,11 @@ impl<'c, T: DeserializeOwned + Send> Read<'c, T> {
         let until = Instant::now() + self.deadline.unwrap_or(self.client.options().deadline);
         self.client.budget().first(Instant::now());
         let request = self.request()?;
-        let mut attempts = 0;
+        let (mut attempts, mut before) = (0, None);
         loop {
             attempts += 1;
             let (error, at_least) = match self.client.exchange(request.clone(), until).await {
+                Err(Lost::Late) => return Err(before.unwrap_or_else(|| ReadError::Lost(LATE.to_owned()))),
                 Ok(response) if response.status.is_success() => return seen(&response),
                 Ok(response) => {
                     let error = ReadError::Refused(Box::new(problem_of(&response)));
@@ -101,6 +102,7 @@ impl<'c, T: DeserializeOwned + Send> Read<'c, T> {
             if !self.client.pause(attempts, at_least, until).await {
                 return Err(error);
             }
+            before = Some(error);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::judge::{Again, Judged, judge};
 use crate::ledger::Operation;
 use crate::outcome::{Answer, Outcome, Problem};
 use crate::read::ReadError;
-use crate::transport::{Lost, Request};
+use crate::transport::{LATE, Lost, Request};
 
 /// A request to settle that was described and not sent yet. Awaiting it sends it.
 #[derive(Debug)]
@@ -36,10 +36,13 @@ impl<'c> Settle<'c> {
     async fn send(self) -> Result<Operation, ReadError> {
         let until = Instant::now() + self.deadline;
         self.client.budget().first(Instant::now());
-        let mut attempts = 0;
+        let (mut attempts, mut before) = (0, None);
         loop {
             attempts += 1;
             let sent = self.client.exchange(self.request(), until).await;
+            if matches!(sent, Err(Lost::Late)) {
+                return Err(before.unwrap_or_else(|| ReadError::Lost(LATE.to_owned())));
+            }
             // The outcome in the head is the operation's: whatever it is, the settling is done.
             if let Ok(response) = &sent
                 && response.status.is_success()
@@ -52,6 +55,7 @@ impl<'c> Settle<'c> {
                 if !self.client.pause(attempts, Duration::ZERO, until).await {
                     return Err(ReadError::Lost(reason));
                 }
+                before = Some(ReadError::Lost(reason));
                 continue;
             }
             let (error, again) = match judge(sent) {
@@ -66,6 +70,7 @@ impl<'c> Settle<'c> {
             if !self.client.pause(attempts, at_least, until).await {
                 return Err(error);
             }
+            before = Some(error);
         }
     }
 

@@ -47,9 +47,14 @@ pub(crate) struct Response {
 pub(crate) enum Lost {
     /// The server cannot have had the whole request.
     NotSent(String),
+    /// Nor that: there was no time left to send it. What stood in the way before says more.
+    Late,
     /// It may have.
     Perhaps(String),
 }
+
+/// [`Lost::Late`], for people.
+pub(crate) const LATE: &str = "the deadline has passed";
 
 impl Transport {
     pub(crate) fn new(base: String, tls: rustls::ClientConfig, api_key: Option<HeaderValue>, idle_max: usize) -> Self {
