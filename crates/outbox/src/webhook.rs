@@ -20,6 +20,9 @@ use crate::turn::{self, Waited};
 /// Tries in a row within one attempt, beyond the first: the receiver knows the message by its id.
 const RETRIES_MAX: u32 = 2;
 
+/// So long an attempt takes that had no turn, give or take half of it.
+const UNASKED_MIN: Duration = Duration::from_secs(1);
+
 /// How much of an answer is read, though only its status counts: a connection whose answer was read whole is used again.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
@@ -49,32 +52,59 @@ pub(crate) async fn deliver(
     delivery: &Delivery,
     deadline: Duration,
 ) -> AttemptEnd {
-    let not_sent = |why: &dyn std::fmt::Display| failed(0, 0, &format!("nothing was sent: {why}"));
-    let call = |deadline| {
+    let began = Instant::now();
+    let call = || {
         let call = request_of(secrets, target, delivery, now_s())?;
+        let deadline = deadline.saturating_sub(began.elapsed());
         Ok::<_, String>(Call { deadline, retries_max: RETRIES_MAX, ..call })
     };
-    let first = match call(deadline) {
-        Ok(call) if delivery.attempts == 0 => return end_of(&client.call(call).await),
-        Ok(call) => call,
-        Err(why) => return not_sent(&why),
+    if delivery.attempts == 0 {
+        return match call() {
+            Ok(call) => end_of(&client.call(call).await),
+            Err(why) => not_sent(&why),
+        };
+    }
+    let url = match check_url(&target.url) {
+        Ok(url) => url,
+        Err(error) => return not_sent(&error),
     };
-    let began = Instant::now();
     let attempt = u32::try_from(delivery.attempts).unwrap_or(u32::MAX).saturating_add(1);
-    let turn: Turn = match turn::wait(client, under_way, &first.url, attempt, deadline).await {
+    let turn: Turn = match turn::wait(client, under_way, &url, attempt, deadline).await {
         Waited::Turn(turn) => turn,
-        Waited::InVain => return AttemptEnd::Unasked,
+        Waited::InVain => {
+            keep_place(under_way, began).await;
+            return AttemptEnd::Unasked;
+        }
         Waited::Impossible(evidence) => return not_sent(&evidence),
     };
-    // Made anew: it is signed with the time at which it is sent.
-    let end = match call(deadline.saturating_sub(began.elapsed())) {
+    // Signed with the time at which it is sent.
+    let end = match call() {
         Ok(call) => end_of(&client.call_in_turn(call, &turn).await),
-        Err(why) => not_sent(&why),
+        Err(why) => {
+            turn.give_back();
+            return not_sent(&why);
+        }
     };
     if matches!(end, AttemptEnd::Done | AttemptEnd::Gone { .. }) {
         turn.give_back();
     }
     end
+}
+
+/// Keeps the place of an attempt that had no turn until it took a while: the event is begun again as soon as it is free, and
+/// where too many wait it is sent away at once.
+async fn keep_place(under_way: &UnderWay, began: Instant) {
+    let held = UNASKED_MIN.mul_f64(0.5 + fastrand::f64());
+    let mut closing = under_way.closing();
+    tokio::select! {
+        () = tokio::time::sleep(held.saturating_sub(began.elapsed())) => {}
+        // An error says that nobody can close it any more.
+        Ok(_) = closing.wait_for(|closing| *closing) => {}
+    }
+}
+
+fn not_sent(why: &dyn std::fmt::Display) -> AttemptEnd {
+    failed(0, 0, &format!("nothing was sent: {why}"))
 }
 
 fn now_s() -> u64 {
@@ -246,5 +276,43 @@ mod tests {
         let unasked = ends(&client, address, [1, 8].into_iter(), Duration::from_millis(2)).await;
         assert_eq!(unasked, [AttemptEnd::Unasked, AttemptEnd::Unasked]);
         assert_eq!(received.load(Ordering::SeqCst), 10);
+    }
+
+    #[tokio::test]
+    async fn who_finds_the_queue_full_is_not_begun_again_at_once() {
+        let (address, received) = receiver("500 Internal Server Error");
+        let mut settings = Settings::default();
+        settings.destination.budget.floor_again = 0;
+        let client = Client::new(settings).unwrap();
+        let url = format!("http://{address}/hook").parse().unwrap();
+        let mut waiters: Vec<_> = (0..1_000).map(|_| Box::pin(client.turn(&url, 1, Duration::from_secs(60)))).collect();
+        for waiter in &mut waiters {
+            tokio::select! {
+                biased;
+                _ = waiter => panic!("there is no room"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        // As a courier does that has one event, which is parked.
+        let patience = Duration::from_secs(20);
+        let (began, mut begun) = (Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(1) {
+            assert_eq!(ends(&client, address, [8].into_iter(), patience).await, [AttemptEnd::Unasked]);
+            begun += 1;
+        }
+        assert!((1..=2).contains(&begun), "{begun} in {:?}", began.elapsed());
+        assert_eq!((counted(&client).2, received.load(Ordering::SeqCst)), (begun, 0));
+        drop(waiters);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_held_once_the_server_closes() {
+        let under_way = UnderWay::default();
+        assert!(under_way.none_within(Duration::ZERO).await);
+        let began = Instant::now();
+        for _ in 0..20 {
+            keep_place(&under_way, Instant::now()).await;
+        }
+        assert!(began.elapsed() < 20 * UNASKED_MIN / 2);
     }
 }
