@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use call::{Call, Client, Evidence, Report, Turn, Verdict};
 use http::{HeaderValue, Method, StatusCode, header};
-use machine::{Body, CallAccepted, CallOrder, Finding, Op, Phase, Record, Tried, Undoes};
+use machine::{Body, CallAccepted, CallOrder, Finding, Op, Owner, Phase, Record, Tried, Undoes};
 use wire::trace::TraceContext;
 use words::{Key, Stamp};
 
@@ -92,7 +92,7 @@ async fn ask(
         Ok(call) => Call { deadline, retries_max: order.tries_max.saturating_sub(1).min(3), ..call },
         Err(error) => return not_sent(error),
     };
-    let (report, turn) = match asked(with, attempt, call).await {
+    let (report, turn) = match asked(with, (attempt, phase), call).await {
         Ok(asked) => asked,
         Err(Unmade::NoTurn) => return unasked(),
         Err(Unmade::NotSent(evidence)) => return not_sent(evidence),
@@ -106,7 +106,9 @@ async fn ask(
     };
     // What was seen last says more than what was made of it.
     let evidence = report.attempts.last().map_or_else(|| report.verdict.to_string(), |last| last.evidence.to_string());
-    if let (Some(turn), Finding::Committed | Finding::Refused) = (turn, finding) {
+    if let Some(turn) = turn
+        && settles(finding, accepted.owner)
+    {
         turn.give_back();
     }
     let kept = report.answer.as_ref().map(|answer| kept::headers(order.keep, &answer.headers)).unwrap_or_default();
@@ -120,12 +122,12 @@ enum Unmade {
 }
 
 /// Asks: whatever an attempt after the first asks, it is asked because of the one before, and so in its turn.
-async fn asked(with: &With, attempt: u32, call: Call) -> Result<(Report, Option<Turn>), Unmade> {
+async fn asked(with: &With, (attempt, phase): (u32, Phase), call: Call) -> Result<(Report, Option<Turn>), Unmade> {
     if attempt <= 1 {
         return Ok((with.client.call(call).await, None));
     }
     let began = Instant::now();
-    match turn::wait(&with.client, &with.under_way, &call.url, attempt, call.deadline).await {
+    match turn::wait(&with.client, &with.under_way, &call.url, rank(attempt, phase), call.deadline).await {
         Waited::Turn(turn) => {
             let deadline = call.deadline.saturating_sub(began.elapsed());
             let report = with.client.call_in_turn(Call { deadline, ..call }, &turn).await;
@@ -133,6 +135,21 @@ async fn asked(with: &With, attempt: u32, call: Call) -> Result<(Report, Option<
         }
         Waited::InVain => Err(Unmade::NoTurn),
         Waited::Impossible(evidence) => Err(Unmade::NotSent(evidence)),
+    }
+}
+
+/// How often it was asked, as its place among those that wait has it. What is to be undone comes first: its attempts count on
+/// from those at the call itself, and it is past the bound that all others still have before them.
+const fn rank(attempt: u32, phase: Phase) -> u32 {
+    if matches!(phase, Phase::Compensate) { 0 } else { attempt }
+}
+
+/// Whether that answer ends what it was about. A refusal does not end a step of a run: past the pivot the run asks again.
+fn settles(finding: Finding, owner: Option<Owner>) -> bool {
+    match finding {
+        Finding::Committed => true,
+        Finding::Refused => owner.is_none_or(|owner| owner.compensates),
+        Finding::NotDone | Finding::StillAtIt | Finding::Uncertain | Finding::Unasked => false,
     }
 }
 
@@ -234,4 +251,35 @@ fn tell(call: u64, attempt: u32, found: &Found) -> Vec<u8> {
 pub(crate) fn retry_after_ms(answer: &call::Answer) -> u64 {
     let asked = call::core::backoff::retry_after(&answer.headers);
     asked.map_or(0, |asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_undone_comes_before_all_others() {
+        assert_eq!(rank(300, Phase::Compensate), 0);
+        assert!(rank(300, Phase::Compensate) < rank(2, Phase::Resend));
+        assert!(rank(2, Phase::Probe) < rank(3, Phase::Resend), "who was asked less often");
+    }
+
+    #[track_caller]
+    fn check(finding: Finding, compensates: Option<bool>, expected: bool) {
+        let owner = compensates.map(|compensates| Owner { run: 1, step: 0, compensates });
+        assert_eq!(settles(finding, owner), expected, "{finding:?} {owner:?}");
+    }
+
+    #[test]
+    fn only_what_ends_what_it_was_about_costs_nothing() {
+        for compensates in [None, Some(false), Some(true)] {
+            check(Finding::Committed, compensates, true);
+            for finding in [Finding::NotDone, Finding::StillAtIt, Finding::Uncertain, Finding::Unasked] {
+                check(finding, compensates, false);
+            }
+        }
+        check(Finding::Refused, None, true);
+        check(Finding::Refused, Some(true), true);
+        check(Finding::Refused, Some(false), false);
+    }
 }
