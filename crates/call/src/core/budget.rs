@@ -4,9 +4,10 @@
 //! estimated. Time has ticks of 1 ms here. Where the window's edge cuts through a tick, that tick's retries count and its
 //! first attempts do not, so that the bound holds for every finer clock too.
 //!
-//! What a destination takes within its own tenth is within the process's tenth too, since shares add up. What it takes beyond
-//! that, on its floor, is counted apart by the process: whoever is down and asked on its floor takes nothing from whoever is
-//! within its tenth, nor the other way round.
+//! What destinations take within their own tenths at one time is within the process's tenth too, since shares add up; over
+//! time they do not, and a share may have to wait until what was taken before leaves the process's window, or take of its
+//! floor. What a destination takes beyond its tenth, on its floor, is counted apart by the process: whoever is down and asked
+//! on its floor takes nothing from whoever is within its tenth.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -89,14 +90,23 @@ impl Budget {
         all.give_back(token.above);
     }
 
-    /// When time alone may make room for a later attempt that found none at `now`; `None` if only further first attempts,
-    /// or something given back, can.
+    /// When time alone may make room for a later attempt that found none; `now` if there is room by now, `None` if only further
+    /// first attempts, or something given back, can.
     pub fn room_at(&self, above: &Self, now: Duration) -> Option<Duration> {
-        let floor = self.settings.floor.max(self.settings.floor_again);
+        let floor = |settings: &BudgetSettings| settings.floor.max(settings.floor_again);
+        let at = tick(now);
         let mut own = self.lock();
-        let is_own = own.room_of_own(self.settings.percent, floor, tick(now)).is_none();
-        let oldest =
-            if is_own { own.oldest(|tick| tick.shares + tick.floors) } else { above.lock().oldest(|tick| tick.floors) };
+        let from = own.room_of_own(self.settings.percent, floor(&self.settings), at);
+        let oldest = if let Some(from) = from {
+            let mut all = above.lock();
+            if all.room_of_process(from, above.settings.percent, floor(&above.settings), at).is_some() {
+                return Some(now);
+            }
+            // Whoever is on its floor has no use for a share.
+            all.oldest(|tick| tick.floors + if from == Account::Share { tick.shares } else { 0 })
+        } else {
+            own.oldest(|tick| tick.shares + tick.floors)
+        };
         oldest.map(|at| Duration::from_millis(at + WINDOW_TICKS + 1))
     }
 
@@ -412,6 +422,37 @@ mod tests {
             Some(now + WINDOW + Duration::from_millis(1)),
             "the process has none"
         );
+    }
+
+    #[test]
+    fn room_that_came_meanwhile_is_there_now() {
+        let now = Duration::from_secs(100);
+        let (budget, process) = (Budget::new(BudgetSettings::default()), Budget::new(BudgetSettings::default()));
+        let mut taken: Vec<_> = std::iter::from_fn(|| budget.withdraw_again(&process, now)).collect();
+        assert_eq!(budget.room_at(&process, now), Some(now + WINDOW + Duration::from_millis(1)));
+        budget.give_back(&process, taken.pop().unwrap());
+        assert_eq!(budget.room_at(&process, now), Some(now), "both have room again");
+    }
+
+    #[test]
+    fn shares_of_the_process_are_waited_for_too() {
+        let none = BudgetSettings { floor_again: 0, ..BudgetSettings::default() };
+        let (earlier, later, process) = (Budget::new(none), Budget::new(none), Budget::new(none));
+        let at = Duration::from_secs;
+        let first = |budget: &Budget, now| {
+            for _ in 0..10 {
+                budget.first(now);
+                process.first(now);
+            }
+        };
+        first(&earlier, at(100));
+        drop(earlier.withdraw_again(&process, at(109)).expect("a tenth of ten"));
+        // What earned it has left the window, it has not: shares do not add up over time.
+        first(&later, at(111));
+        assert!(later.withdraw_again(&process, at(111)).is_none());
+        let next = at(119) + Duration::from_millis(1);
+        assert_eq!(later.room_at(&process, at(111)), Some(next));
+        assert!(later.withdraw_again(&process, next).is_some());
     }
 
     #[test]
