@@ -40,7 +40,7 @@ impl Definitions {
         }
         // Not under the lock: two at a time do no harm.
         let document = serde_json::from_str(document).map_err(|error| error.to_string())?;
-        let definition = Arc::new(Definition::of_document(document).map_err(|error| error.to_string())?);
+        let definition = Arc::new(Definition::of_accepted(document).map_err(|error| error.to_string())?);
         let mut kept = self.lock();
         if kept.parsed.insert(key.clone(), Arc::clone(&definition)).is_none() {
             kept.order.push_back(key);
@@ -71,7 +71,10 @@ mod tests {
     use super::*;
 
     fn record(version: u64) -> Vec<u8> {
-        let document = r#"{"name":"x","steps":[{"id":"a","timer":{"for_ms":1}}]}"#;
+        record_of(version, r#"{"name":"x","steps":[{"id":"a","timer":{"for_ms":1}}]}"#)
+    }
+
+    fn record_of(version: u64, document: &str) -> Vec<u8> {
         let body = SagaRecord::Defined { name: "x", version, previous: 0, plan: b"", document };
         let record = Record {
             position: Position::START,
@@ -85,6 +88,14 @@ mod tests {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
         bytes
+    }
+
+    #[test]
+    fn a_definition_from_before_headers_were_kept_is_computed() {
+        let names_one = r#"{"name":"x","steps":[{"id":"a","call":{"url":"http://h/"}},
+            {"id":"b","event":{"topic":"t","type":"t","data":"${steps.a.headers.location}"}}]}"#;
+        assert!(saga::from_json(names_one).is_err());
+        assert!(Definitions::default().parsed(&record_of(1, names_one)).is_ok());
     }
 
     #[test]

@@ -252,7 +252,15 @@ impl Definition {
     /// # Errors
     /// [`DefinitionError`].
     pub fn of_document(document: Value) -> Result<Self, DefinitionError> {
-        decode::definition(document)
+        decode::definition(document, decode::Source::Author)
+    }
+
+    /// Reads the document of a definition that was accepted before, maybe by a build that asked less of one: its runs go on.
+    ///
+    /// # Errors
+    /// [`DefinitionError`].
+    pub fn of_accepted(document: Value) -> Result<Self, DefinitionError> {
+        decode::definition(document, decode::Source::Log)
     }
 
     /// What the machine needs to know of it.

@@ -16,6 +16,11 @@ impl Problems {
         self.0.push(Problem { at: at.to_owned(), fault });
     }
 
+    /// Leaves out what the one who reads does not mind.
+    pub(crate) fn forgive(&mut self, is_minded: impl Fn(&Fault) -> bool) {
+        self.0.retain(|problem| is_minded(&problem.fault));
+    }
+
     /// Nothing, or everything that is wrong.
     pub(crate) fn check(self) -> Result<(), DefinitionError> {
         match self.0.is_empty() {

@@ -128,6 +128,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_accepted_before_headers_were_kept_goes_on() {
+        let document = json!({"name": "x", "steps": [
+            {"id": "pay", "call": {"url": "http://h/"}},
+            {"id": "tell", "event": {"topic": "t", "type": "t", "data": "${steps.pay.headers.location}"}},
+        ]});
+        assert!(crate::Definition::of_document(document.clone()).is_err(), "nobody defines it so any more");
+        let definition = crate::Definition::of_accepted(document).expect("its runs go on");
+        assert_eq!(definition.plan().steps.len(), 2);
+        let wrong =
+            json!({"name": "x", "steps": [{"id": "a", "event": {"topic": "t", "type": "t", "data": "${steps.b}"}}]});
+        assert!(crate::Definition::of_accepted(wrong).is_err(), "nothing else is forgiven");
+    }
+
+    #[test]
     fn what_undoes_a_step_keeps_nothing() {
         let call = json!({"url": "http://h/", "keep": {"headers": ["etag"]}});
         let document = json!({"name": "x", "steps": [

@@ -23,7 +23,7 @@ pub const DEFINITION_DEPTH_MAX: usize = 48;
 pub fn from_json(text: &str) -> Result<Definition, DefinitionError> {
     check_bytes(text)?;
     let Strict(document) = serde_json::from_str(text).map_err(|error| DefinitionError::one("", syntax(&error)))?;
-    decode::definition(document)
+    decode::definition(document, decode::Source::Author)
 }
 
 /// Reads a definition from YAML 1.2: one document, without anchors, aliases, tags and keys that are not texts.
@@ -33,7 +33,7 @@ pub fn from_json(text: &str) -> Result<Definition, DefinitionError> {
 pub fn from_yaml(text: &str) -> Result<Definition, DefinitionError> {
     check_bytes(text)?;
     let document = yaml::read(text).map_err(|fault| DefinitionError::one("", fault))?;
-    decode::definition(document)
+    decode::definition(document, decode::Source::Author)
 }
 
 fn check_bytes(text: &str) -> Result<(), DefinitionError> {
