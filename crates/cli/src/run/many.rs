@@ -14,6 +14,9 @@ const PAGE_RUNS_MAX: u64 = 1_000;
 /// The most pages of one command: ten times the runs that a cell keeps open, or in mind to be restarted.
 const PAGES_MAX: usize = 1_000;
 
+/// What a page adds to the command's key, at most: a separator, and the place it begins at, a number of 64 bits.
+const PAGE_KEY_BYTES_MAX: usize = 1 + 20;
+
 /// Asks the same of all runs of a saga, in a state, or both. What stops it halfway is told with the cursor to go on from.
 pub(super) async fn control_many(
     remote: &Remote,
@@ -26,6 +29,7 @@ pub(super) async fn control_many(
     if saga.is_none() && state.is_none() {
         return Err(Failure::usage("name a run, a saga or a state"));
     }
+    check_key(write.key.as_deref())?;
     let client = remote.client()?;
     let mut filter = RunFilter { saga, state, from, limit: None, cursor: pages.cursor };
     let mut done = Done { count: 0, limit: pages.limit.unwrap_or(u64::MAX) };
@@ -64,6 +68,17 @@ async fn page(
 /// The key of a page that is not the first: the same whenever the command is run again under its key.
 fn page_key(key: &str, cursor: &str) -> String {
     format!("{key}/{cursor}")
+}
+
+/// A key whose pages would have none is refused while nothing is done yet.
+fn check_key(key: Option<&str>) -> Result<(), Failure> {
+    let most = words::KEY_BYTES_MAX - PAGE_KEY_BYTES_MAX;
+    match key.map_or(0, str::len) {
+        bytes if bytes > most => Err(Failure::usage(format!(
+            "the key of a command for many runs has at most {most} characters, since each page adds its place; this has {bytes}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// How far the command is.
@@ -135,5 +150,9 @@ mod tests {
     #[test]
     fn the_pages_of_a_command_have_keys_of_their_own() {
         assert_eq!(page_key("k", "17"), "k/17");
+        let longest = "k".repeat(words::KEY_BYTES_MAX - PAGE_KEY_BYTES_MAX);
+        assert!(check_key(None).is_ok() && check_key(Some(&longest)).is_ok());
+        assert_eq!(page_key(&longest, &u64::MAX.to_string()).len(), words::KEY_BYTES_MAX);
+        assert!(check_key(Some(&format!("{longest}k"))).is_err());
     }
 }
