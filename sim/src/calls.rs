@@ -7,6 +7,7 @@ use call::core::budget::WINDOW;
 use machine::{Body, CallEnd, Doubt, Finding, Owner, Phase, Record, SagaRecord};
 use words::{Fingerprint, Stamp};
 
+use crate::outbox::{AGAIN_FLOOR, AGAIN_FLOOR_ALL};
 use crate::receiver::{Executed, Kind};
 use crate::runs::UNDOES;
 
@@ -35,6 +36,10 @@ pub(crate) struct Sent {
     pub(crate) life: u64,
     /// When the budget was asked for it, if it is not the first try of its attempt.
     pub(crate) retry_granted_us: Option<u64>,
+    /// It is the first try of a later attempt.
+    pub(crate) is_in_turn: bool,
+    /// When what it had taken out of the budget was given back, if it was.
+    pub(crate) given_back_us: Option<u64>,
     /// It arrived and was not turned away: for all that its sender knows, it may have been done.
     pub(crate) was_taken_on: bool,
 }
@@ -364,34 +369,70 @@ impl CallsMade {
         Ok(())
     }
 
-    /// In each life, towards each receiver and towards all: at each retry, those of the trailing window are within a tenth
-    /// of its first attempts.
+    /// In each life, towards each receiver and towards all: retries and later attempts are within their bounds whenever one of
+    /// them is made.
     fn check_budgets(&self) -> Result<(), String> {
         for receiver in (0..self.kinds.len()).map(Some).chain([None]) {
-            let mut lives: BTreeMap<u64, (Vec<u64>, Vec<u64>)> = BTreeMap::new();
+            let mut lives: BTreeMap<u64, Spent> = BTreeMap::new();
             for sent in self.sent.iter().filter(|sent| receiver.is_none_or(|receiver| receiver == sent.receiver)) {
-                let (firsts, retries) = lives.entry(sent.life).or_default();
-                match sent.retry_granted_us {
-                    None => firsts.push(sent.time_us),
-                    Some(granted_us) => retries.push(granted_us),
-                }
+                lives.entry(sent.life).or_default().note(sent);
             }
-            for (firsts, retries) in lives.values() {
-                // What was withdrawn leaves the window after the first attempts that it was withdrawn from.
-                if retries.len() * BUDGET_PARTS > firsts.len() {
-                    return Err(format!("{} retries to {} first attempts in one life", retries.len(), firsts.len()));
-                }
-                for at_us in retries {
-                    let within = |times: &[u64]| {
-                        times.iter().filter(|us| **us <= *at_us && **us + BUDGET_WINDOW_US > *at_us).count()
-                    };
-                    let (retries, firsts) = (within(retries), within(firsts));
-                    if retries * BUDGET_PARTS > firsts {
-                        return Err(format!(
-                            "{retries} retries to {firsts} first attempts in the 10 s up to {at_us} us"
-                        ));
-                    }
-                }
+            let floor = if receiver.is_some() { AGAIN_FLOOR } else { AGAIN_FLOOR_ALL };
+            lives.values().try_for_each(|spent| spent.check(floor as usize, receiver.is_none()))?;
+        }
+        Ok(())
+    }
+}
+
+/// When requests were made that a budget counts.
+#[derive(Default)]
+struct Spent {
+    firsts: Vec<u64>,
+    retries: Vec<u64>,
+    /// Later attempts, and when they were given back.
+    later: Vec<(u64, Option<u64>)>,
+}
+
+impl Spent {
+    fn note(&mut self, sent: &Sent) {
+        match sent.retry_granted_us {
+            Some(granted_us) => self.retries.push(granted_us),
+            None if sent.is_in_turn => self.later.push((sent.time_us, sent.given_back_us)),
+            None => self.firsts.push(sent.time_us),
+        }
+    }
+
+    /// A retry needs room in the tenth, a later attempt in the tenth or on the floor. All together may take their tenths, and
+    /// the floor beyond them.
+    fn check(&self, floor: usize, is_process: bool) -> Result<(), String> {
+        // What was withdrawn leaves the window after the first attempts that it was withdrawn from.
+        if self.retries.len() * BUDGET_PARTS > self.firsts.len() {
+            let (retries, firsts) = (self.retries.len(), self.firsts.len());
+            return Err(format!("{retries} retries to {firsts} first attempts in one life"));
+        }
+        let (retries, later) = (self.retries.iter(), self.later.iter());
+        let made = retries.map(|us| (*us, false)).chain(later.map(|(us, _)| (*us, true)));
+        for (at_us, is_later) in made {
+            let is_within = |us: u64| us <= at_us && us + BUDGET_WINDOW_US > at_us;
+            let count = |times: &[u64]| times.iter().filter(|us| is_within(**us)).count();
+            let (firsts, retries) = (count(&self.firsts), count(&self.retries));
+            // What was taken of a tenth stands for a window; what had earned it may have been made a window before that.
+            let has_earned = |us: &&u64| **us <= at_us && **us + 2 * BUDGET_WINDOW_US > at_us;
+            // A later attempt of the same microsecond may have come after the retry.
+            let stands = |(us, back_us): &&(u64, Option<u64>)| {
+                is_within(*us) && (is_later || *us < at_us) && back_us.is_none_or(|back_us| back_us > at_us)
+            };
+            let later = self.later.iter().filter(stands).count();
+            let tenth = firsts / BUDGET_PARTS;
+            let allowed = match (is_process, is_later) {
+                (true, _) => self.firsts.iter().filter(has_earned).count() / BUDGET_PARTS + floor,
+                (false, true) => tenth.max(floor),
+                (false, false) => tenth,
+            };
+            if retries + later > allowed || !is_later && retries > tenth {
+                return Err(format!(
+                    "{retries} retries and {later} later attempts to {firsts} first attempts in the 10 s up to {at_us} us"
+                ));
             }
         }
         Ok(())
@@ -500,6 +541,8 @@ mod tests {
             index: 1,
             life: 0,
             retry_granted_us: is_retry.then_some(1),
+            is_in_turn: false,
+            given_back_us: None,
             was_taken_on: false,
         };
         let mut made = CallsMade { kinds: vec![Kind::Inbox], ..CallsMade::default() };
@@ -511,6 +554,44 @@ mod tests {
         made.sent = [vec![sent(false); 10], vec![later; 9], vec![sent(true)]].concat();
         made.sent[19].retry_granted_us = Some(BUDGET_WINDOW_US + 1);
         let found = made.check_budgets().unwrap_err();
-        assert_eq!(found, "1 retries to 9 first attempts in the 10 s up to 10000001 us");
+        let expected = "1 retries and 0 later attempts to 9 first attempts in the 10 s up to 10000001 us";
+        assert_eq!(found, expected);
+    }
+
+    #[track_caller]
+    fn check_later(firsts: usize, later: usize, given_back_us: Option<u64>, retries: usize, is_fine: bool) {
+        let sent = Sent {
+            operation: "k".to_owned(),
+            receiver: 0,
+            phase: Phase::Resend,
+            time_us: 1,
+            index: 1,
+            life: 0,
+            retry_granted_us: None,
+            is_in_turn: false,
+            given_back_us: None,
+            was_taken_on: false,
+        };
+        let in_turn = |time_us, given_back_us| Sent { is_in_turn: true, time_us, given_back_us, ..sent.clone() };
+        let retry = Sent { retry_granted_us: Some(3), ..sent.clone() };
+        let mut made = CallsMade { kinds: vec![Kind::Inbox], ..CallsMade::default() };
+        made.sent = [vec![sent.clone(); firsts], vec![in_turn(2, given_back_us); later], vec![retry; retries]].concat();
+        made.sent.push(in_turn(4, None));
+        let found = made.check_budgets();
+        assert_eq!(found.is_ok(), is_fine, "{firsts} {later} {given_back_us:?} {retries}: {found:?}");
+    }
+
+    #[test]
+    fn later_attempts_stay_within_a_tenth_or_the_floor() {
+        let floor = AGAIN_FLOOR as usize;
+        check_later(0, floor - 1, None, 0, true);
+        check_later(0, floor, None, 0, false);
+        check_later(0, floor, Some(3), 0, true);
+        check_later(0, floor, Some(5), 0, false);
+        check_later(100, 9, None, 0, true);
+        check_later(100, 10, None, 0, false);
+        check_later(100, 5, None, 4, true);
+        check_later(100, 6, None, 4, false);
+        check_later(10, 1, None, 1, false);
     }
 }

@@ -41,6 +41,8 @@ pub enum Canary {
     BlindCompensation,
     /// Retries are made although their budget is empty.
     BudgetNotWithdrawn,
+    /// Later attempts are made although they had no turn.
+    TurnNotTaken,
     /// A run that has ended is taken up again, and ends again, though nobody asked for it.
     RestartUnasked,
     /// A step's call is undone while nobody knows whether it was done.
@@ -67,7 +69,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them, with the number of seeds within which each must be found.
-    pub const ALL: [(Self, u64); 29] = [
+    pub const ALL: [(Self, u64); 30] = [
         (Self::SkipSync, 20),
         (Self::AnswerBeforeDurable, 20),
         (Self::ForgetKeys, 20),
@@ -86,6 +88,7 @@ impl Canary {
         (Self::EarlyWayOut, 20),
         (Self::BlindCompensation, 10),
         (Self::BudgetNotWithdrawn, 20),
+        (Self::TurnNotTaken, 20),
         (Self::RestartUnasked, 60),
         (Self::UndoWhileUncertain, 40),
         (Self::StepTwice, 150),
@@ -120,6 +123,7 @@ impl Canary {
             Self::EarlyWayOut => "early-way-out",
             Self::BlindCompensation => "blind-compensation",
             Self::BudgetNotWithdrawn => "budget-not-withdrawn",
+            Self::TurnNotTaken => "turn-not-taken",
             Self::RestartUnasked => "restart-unasked",
             Self::UndoWhileUncertain => "undo-while-uncertain",
             Self::StepTwice => "step-twice",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use call::BudgetSettings;
-use call::core::budget::Budget;
+use call::core::budget::{Budget, Token};
 use cell::Evaluation;
 use machine::{Body, Finding, Op, Phase, Record, Tried, encode_head};
 use words::Stamp;
@@ -14,6 +14,11 @@ use words::Stamp;
 use crate::canary::Canary;
 use crate::courier::Courier;
 use crate::receiver::Said;
+
+/// The floors of later attempts in any 10 s, at each receiver and at all: lower than the product's, so that few calls reach
+/// them.
+pub(crate) const AGAIN_FLOOR: u32 = 4;
+pub(crate) const AGAIN_FLOOR_ALL: u32 = 8;
 
 /// An attempt under way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,10 +33,22 @@ pub(crate) struct Attempt {
     pub(crate) tries: u32,
     pub(crate) tries_max: u32,
     pub(crate) can_compensate: bool,
+    /// Whether it does a step of a run: past its pivot the run asks again, whatever is refused.
+    pub(crate) is_step: bool,
     /// The request that is waited for; `None` between two tries.
     pub(crate) waits_for: Option<u64>,
     /// When the budget granted the next try, if it is not the first.
     pub(crate) retry_granted_us: Option<u64>,
+    /// The next try is the first one of a later attempt, which had its turn.
+    pub(crate) is_in_turn: bool,
+}
+
+/// The turn that a later attempt had.
+#[derive(Debug)]
+struct Turn {
+    token: Token,
+    /// The request it was taken for.
+    request: u64,
 }
 
 /// A result on its way into the log.
@@ -63,18 +80,21 @@ pub(crate) struct Outbox {
     pub(crate) couriers: BTreeMap<u64, Courier>,
     budgets: Vec<Budget>,
     process: Budget,
+    /// By the attempt that had it.
+    turns: BTreeMap<u64, Turn>,
 }
 
 impl Outbox {
     pub(crate) fn new(receivers: usize) -> Self {
-        let budget = || Budget::new(BudgetSettings::default());
+        let budget = |floor_again| Budget::new(BudgetSettings { floor_again, ..BudgetSettings::default() });
         Self {
             attempts: BTreeMap::new(),
             reports: BTreeMap::new(),
             evaluations: BTreeMap::new(),
             couriers: BTreeMap::new(),
-            budgets: (0..receivers).map(|_| budget()).collect(),
-            process: budget(),
+            budgets: (0..receivers).map(|_| budget(AGAIN_FLOOR)).collect(),
+            process: budget(AGAIN_FLOOR_ALL),
+            turns: BTreeMap::new(),
         }
     }
 
@@ -83,6 +103,26 @@ impl Outbox {
         let now = Duration::from_micros(time_us);
         self.budgets[receiver].first(now);
         self.process.first(now);
+    }
+
+    /// Takes a turn for a later attempt, whose first request is to be `request`, if there is room.
+    pub(crate) fn take_turn(&mut self, id: u64, receiver: usize, request: u64, time_us: u64) -> bool {
+        let token = self.budgets[receiver].withdraw_again(&self.process, Duration::from_micros(time_us));
+        let is_taken = token.is_some();
+        self.turns.extend(token.map(|token| (id, Turn { token, request })));
+        is_taken
+    }
+
+    /// An attempt is over: its turn, if it had one, comes back if the finding settles what it was about. Gives the request
+    /// that then counts as if it had not been made.
+    pub(crate) fn end_turn(&mut self, id: u64, attempt: &Attempt, finding: Finding) -> Option<u64> {
+        let Turn { token, request } = self.turns.remove(&id)?;
+        let settles = finding == Finding::Committed || finding == Finding::Refused && !attempt.is_step;
+        if !settles {
+            return None;
+        }
+        self.budgets[attempt.receiver].give_back(&self.process, token);
+        Some(request)
     }
 
     /// What an answer to the newest try means, and what follows.
@@ -126,8 +166,10 @@ impl Attempt {
             tries: 0,
             tries_max: body.order.tries_max,
             can_compensate: !body.order.compensation.is_empty(),
+            is_step: body.owner.is_some_and(|owner| !owner.compensates),
             waits_for: None,
             retry_granted_us: None,
+            is_in_turn: false,
         }
     }
 

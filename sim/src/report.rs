@@ -80,6 +80,8 @@ pub struct Sometimes {
     pub compensating: bool,
     /// A try that certainly did nothing was made again within its attempt.
     pub retried: bool,
+    /// A later attempt had no turn.
+    pub unasked: bool,
     /// A leader was lost while it tried something.
     pub claimed_while_trying: bool,
     /// An attempt was given up that nobody had reported.
@@ -93,7 +95,7 @@ pub struct Sometimes {
 }
 
 impl Sometimes {
-    fn all(&mut self) -> [(&'static str, &mut bool); 22] {
+    fn all(&mut self) -> [(&'static str, &mut bool); 23] {
         [
             ("replayed after loss", &mut self.replayed_after_loss),
             ("joined", &mut self.joined),
@@ -112,6 +114,7 @@ impl Sometimes {
             ("probed", &mut self.probed),
             ("compensating", &mut self.compensating),
             ("retried", &mut self.retried),
+            ("unasked", &mut self.unasked),
             ("claimed while trying", &mut self.claimed_while_trying),
             ("attempt unreported", &mut self.attempt_unreported),
             ("late after a bar", &mut self.late_after_bar),

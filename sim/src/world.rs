@@ -32,8 +32,8 @@ use workflows::{EVENTS_HEALING_US, SAGAS_HEALING_US, Workflows};
 const EPOCH_US: u64 = 1_767_225_600_000_000;
 
 /// How much longer a world with durable calls may take to come to an end: a deadline, an attempt that was lost, its report,
-/// and twice the longest bound.
-const CALLS_HEALING_US: u64 = 50_000_000;
+/// twice the longest bound, and two turns in vain, each of which may put what is past its bound off for a minute.
+const CALLS_HEALING_US: u64 = 50_000_000 + 2 * 60_000_000;
 
 /// What a run is to do.
 #[derive(Clone, Copy, Debug)]

@@ -150,13 +150,18 @@ impl World {
         };
         self.next_id += 1;
         let id = self.next_id;
-        let performed = Attempt::of(call, attempt, phase, &accepted);
+        let mut performed = Attempt::of(call, attempt, phase, &accepted);
         self.trace.line(self.time_us, format_args!("attempt {attempt} at `{}`: {phase:?}", performed.key));
-        self.note_phase(phase);
         if remaining_us == 0 {
             return self.report(&performed, Finding::NotDone);
         }
-        self.outbox.first(performed.receiver, self.time_us);
+        if attempt <= 1 {
+            self.outbox.first(performed.receiver, self.time_us);
+        } else if !self.take_turn(id, &performed) {
+            self.outcome.sometimes.unasked = true;
+            return self.report(&performed, Finding::Unasked);
+        }
+        self.note_phase(phase);
         let patience_us = match phase {
             Phase::Call => remaining_us,
             Phase::Resend | Phase::Probe | Phase::Compensate => remaining_us.min(PATIENCE_US),
@@ -170,10 +175,18 @@ impl World {
             self.outbox.attempts.insert(id, Attempt { phase: Phase::Call, key, ..performed.clone() });
             self.try_request(id);
         }
+        performed.is_in_turn = attempt > 1;
         self.outbox.attempts.insert(id, performed);
         self.try_request(id);
         self.after(patience_us, Event::Outside(Outside::GiveUp { life: self.life, attempt: id }));
         Ok(())
+    }
+
+    /// Whether a later attempt may be made. Nobody waits for a turn here: the machine has it come again.
+    fn take_turn(&mut self, id: u64, performed: &Attempt) -> bool {
+        let request = self.ledger.calls_made.sent.len() as u64;
+        self.outbox.take_turn(id, performed.receiver, request, self.time_us)
+            || self.settings.canary == Some(Canary::TurnNotTaken)
     }
 
     fn note_phase(&mut self, phase: Phase) {
@@ -200,6 +213,7 @@ impl World {
             id: request_id,
             is_copy: false,
         };
+        let is_in_turn = std::mem::take(&mut attempt.is_in_turn);
         let sent = Sent {
             operation: attempt.key.clone(),
             receiver: attempt.receiver,
@@ -208,6 +222,8 @@ impl World {
             index: self.node.as_ref().map_or(0, |node| node.cell.machine().position().index),
             life: self.life,
             retry_granted_us: attempt.retry_granted_us,
+            is_in_turn,
+            given_back_us: None,
             was_taken_on: false,
         };
         self.outcome.sometimes.retried |= sent.retry_granted_us.is_some();
@@ -319,6 +335,9 @@ impl World {
 
     fn conclude(&mut self, id: u64, finding: Finding) -> Result<(), String> {
         let Some(attempt) = self.outbox.attempts.remove(&id) else { return Ok(()) };
+        if let Some(request) = self.outbox.end_turn(id, &attempt, finding) {
+            self.ledger.calls_made.sent[request as usize].given_back_us = Some(self.time_us);
+        }
         if self.swarm.strikes(Fault::ResultForgotten, 15) {
             return Ok(());
         }
