@@ -66,6 +66,11 @@ impl Session {
         self.server = Some((child, url));
     }
 
+    /// Where the server is.
+    pub(crate) fn url(&self) -> &str {
+        &self.server.as_ref().unwrap().1
+    }
+
     /// Stops the server as an operator would, and says how it ended.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         let (mut child, _) = self.server.take().unwrap();
