@@ -51,7 +51,9 @@ impl<W, R> Cell<W, R> {
                 self.counters.settled_us += ended.uncertain_us;
             }
         }
-        self.note_effects(&applied.effects)?;
+        if !self.following {
+            self.note_effects(&applied.effects)?;
+        }
         applied.verdicts.clear();
         self.applied = applied;
         Ok(true)

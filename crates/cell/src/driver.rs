@@ -256,9 +256,11 @@ impl Driver {
     fn on_log(&mut self, done: Done) -> Result<(), CellFault> {
         match done {
             Done::Followed { asked_us, result } => self.on_followed(asked_us, result)?,
-            Done::Append { position, entry, result } if self.cell.is_following() => {
+            Done::Append { position, entry, result } if self.claims_lead() => {
                 self.on_lead_claimed(position, entry, result);
             }
+            // Sent while this node led: whoever waited for it was told then that nobody knows.
+            Done::Append { .. } if self.cell.is_following() => {}
             Done::Append { position, result, .. } if matches!(self.leading, Leading::Claiming) => {
                 self.on_claimed(position, result);
             }

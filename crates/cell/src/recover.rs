@@ -169,7 +169,12 @@ fn replay<W, R>(
     let entries = tail - checkpoint;
     while cell.machine().position().index < tail {
         let from = cell.machine().position().index + 1;
-        for stored in log.read(from, READ_BYTES).map_err(RecoverError::Log)? {
+        let found = match cell.options.log_is_shared {
+            // All up to the tail is committed, and the log is told so: it must not go back behind what was applied here.
+            true => log.read_committed(from, READ_BYTES, tail),
+            false => log.read(from, READ_BYTES),
+        };
+        for stored in found.map_err(RecoverError::Log)? {
             cell.apply_entry(stored.position, &stored.entry).map_err(RecoverError::Cell)?;
             while cell.archive().backlog() > 1 {
                 let Some(job) = cell.archive_mut().next_job() else { break };

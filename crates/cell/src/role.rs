@@ -57,9 +57,11 @@ impl Suspicion {
         }
     }
 
-    /// The log was looked at, and had entries that are new here, or none. The first look after a time without one shows no
-    /// silence, however long ago the last entry was: the leader may not have reached the log either.
-    pub fn looked(&mut self, now_us: u64, has_new: bool) {
+    /// The log was looked at, which took so long, and had entries that are new here, or none. The first look after a time without one
+    /// shows no silence, however long ago the last entry was: the leader may not have reached the log either. A look that took longer
+    /// than the lease is such a time itself.
+    pub fn looked(&mut self, now_us: u64, took_us: u64, has_new: bool) {
+        self.is_blind |= took_us > self.lease_us;
         if has_new && !self.is_blind {
             self.waits.note(Duration::from_micros(now_us.saturating_sub(self.seen_us)));
         }
@@ -69,9 +71,9 @@ impl Suspicion {
         self.is_blind = false;
     }
 
-    /// The log did not answer.
+    /// The log did not answer. A person who asked before that asks again: nobody knows who leads by then.
     pub fn lost_log(&mut self) {
-        self.is_blind = true;
+        (self.is_blind, self.is_asked) = (true, false);
     }
 
     /// A person asks for it: once, whoever else claims meanwhile.
@@ -115,21 +117,23 @@ mod tests {
     enum Seen {
         Entry(u64),
         Nothing(u64),
+        Slow(u64, u64),
         NoLog,
         Asked,
         Handed,
         Claim,
         Claimed,
     }
-    use Seen::{Asked, Claimed, Entry, Handed, NoLog, Nothing};
+    use Seen::{Asked, Claimed, Entry, Handed, NoLog, Nothing, Slow};
 
     #[track_caller]
     fn check(seen: &[Seen], at_ms: u64, is_allowed: bool, expected: Decision) {
         let mut suspicion = Suspicion::new(Turns::default());
         for one in seen {
             match one {
-                Entry(ms) => suspicion.looked(ms * MS, true),
-                Nothing(ms) => suspicion.looked(ms * MS, false),
+                Entry(ms) => suspicion.looked(ms * MS, 0, true),
+                Nothing(ms) => suspicion.looked(ms * MS, 0, false),
+                Slow(ms, took_ms) => suspicion.looked(ms * MS, took_ms * MS, false),
                 NoLog => suspicion.lost_log(),
                 Asked => suspicion.asked(),
                 Handed => suspicion.handed(),
@@ -156,9 +160,15 @@ mod tests {
         check(&[Entry(100), NoLog], 60_000, true, Follow);
         check(&[Entry(100), NoLog, Nothing(9_000)], 10_050, true, Follow);
         check(&[Entry(100), NoLog, Nothing(9_000)], 10_051, true, Claim);
+        // A look that took longer than the lease is no better.
+        check(&[Entry(100), Slow(20_000, 1_050)], 20_001, true, Claim);
+        check(&[Entry(100), Slow(20_000, 1_051)], 20_001, true, Follow);
+        check(&[Entry(100), Slow(20_000, 1_051)], 21_051, true, Claim);
         // Whoever is asked waits for nothing, but sees.
         check(&[Entry(100), Asked], 101, false, Claim);
         check(&[Entry(100), Asked, NoLog], 101, false, Follow);
+        check(&[Entry(100), Asked, NoLog, Nothing(9_000)], 9_001, true, Follow);
+        check(&[NoLog, Asked, Nothing(9_000)], 9_001, false, Claim);
         check(&[Entry(100), Asked, Claimed], 101, true, Follow);
         check(&[Entry(100), Asked, Seen::Claim], 101, false, Claim);
         check(&[Entry(100), Handed], 101, false, Claim);

@@ -35,6 +35,9 @@ pub enum Work {
         /// The subscription's number.
         subscription: u64,
     },
+    /// Another leads: all that was handed over before is to be dropped at once, as if the process had ended. What is being performed is
+    /// broken off, and what came of it is told to nobody.
+    Abandon,
 }
 
 /// What is to be computed of a run, and from what.

@@ -1,14 +1,14 @@
 //! Nodes on one log: one leads, the others follow it, and whatever happens to the leader nothing is lost, doubled or read too old.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cell::{
-    CellHandle, Found, Level, Options, Part, Promoted, Query, Read, ReadError, Rejected, Reply, Role, Stopper, Turns,
-    Write, start,
+    CellHandle, Found, Level, Options, Part, Promoted, Query, Read, ReadError, ReadReply, Rejected, Reply, Role,
+    Stopper, Turns, Work, Write, start,
 };
 use log::{Append, Capabilities, Durability, Log, LogError, Rejected as LogRejected, Stored};
 use machine::{Op, OpenAccount, Order, encode_head};
@@ -30,6 +30,13 @@ struct Storage {
     cut_off: HashSet<&'static str>,
     /// Of these nodes appends arrive and the answers are lost.
     deaf: HashSet<&'static str>,
+    /// How often each node asked where the log ends.
+    looks: HashMap<&'static str, u64>,
+    /// Whose looks wait at the gate.
+    gated: HashSet<&'static str>,
+    /// How many looks came to the gate, and how many of these may pass.
+    arrived: u64,
+    let_through: u64,
 }
 
 #[derive(Clone)]
@@ -41,6 +48,31 @@ struct Shared {
 impl Shared {
     fn storage(&self) -> MutexGuard<'_, Storage> {
         self.storage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a look, and has it wait where it is to.
+    fn look(&self) {
+        let mut storage = self.storage();
+        *storage.looks.entry(self.node).or_default() += 1;
+        if !storage.gated.contains(self.node) {
+            return;
+        }
+        storage.arrived += 1;
+        let number = storage.arrived;
+        while storage.gated.contains(self.node) && storage.let_through < number {
+            drop(storage);
+            std::thread::sleep(Duration::from_millis(1));
+            storage = self.storage();
+        }
+    }
+
+    /// Waits until so many looks came to the gate.
+    fn wait_at_gate(&self, arrived: u64) {
+        let began = Instant::now();
+        while self.storage().arrived < arrived {
+            assert!(began.elapsed() < PATIENCE, "look {arrived} comes");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn reached(&self) -> Result<MutexGuard<'_, Storage>, LogError> {
@@ -76,6 +108,7 @@ impl Log for Shared {
     }
 
     fn tail(&mut self) -> Result<Position, LogError> {
+        self.look();
         Ok(self.reached()?.entries.last().map_or(Position::START, |stored| stored.position))
     }
 
@@ -105,6 +138,7 @@ impl Log for Shared {
 struct Node {
     cell: CellHandle,
     log: Shared,
+    work: Receiver<Work>,
     stopper: Option<Stopper>,
     _dir: TempDir,
 }
@@ -123,8 +157,11 @@ impl Node {
         let options = Options { node: node.to_owned(), turns: Some(TURNS), ..Options::default() };
         let opened = log.clone();
         let open_log = move |_| Ok(Box::new(opened) as Box<dyn Log>);
-        let (cell, stopper) = start(dir.path(), options, open_log, Box::new(|_| {}), &mut |_| {}).expect("it starts");
-        Self { cell, log, stopper: Some(stopper), _dir: dir }
+        let (sender, work) = channel();
+        // Whoever looks at the work may have gone.
+        let outbox = Box::new(move |work| drop(sender.send(work)));
+        let (cell, stopper) = start(dir.path(), options, open_log, outbox, &mut |_| {}).expect("it starts");
+        Self { cell, log, work, stopper: Some(stopper), _dir: dir }
     }
 
     fn submit(&self, key: &str, op: &Op<'_>, patience_us: u64) -> Receiver<Reply> {
@@ -141,12 +178,16 @@ impl Node {
         self.submit(key, op, 60 * SECOND_US).recv().expect("an answer")
     }
 
-    fn balance(&self, level: Level, patience_us: u64) -> (Result<i128, ReadError>, u64) {
+    fn ask(&self, level: Level, patience_us: u64) -> Receiver<ReadReply> {
         let (reply, answer) = channel();
         let query = Query::Account { id: "alice".to_owned() };
         let deadline_us = self.cell.now_us() + patience_us;
         self.cell.read(Read { level, deadline_us, query }, move |r| drop(reply.send(r)));
-        let reply = answer.recv().expect("an answer");
+        answer
+    }
+
+    fn balance(&self, level: Level, patience_us: u64) -> (Result<i128, ReadError>, u64) {
+        let reply = self.ask(level, patience_us).recv().expect("an answer");
         let found = reply.found.map(|found| match found {
             Found::Account(account) => account.balance,
             other => panic!("not an account: {other:?}"),
@@ -359,4 +400,50 @@ fn of_two_that_claim_at_once_the_log_takes_one() {
         assert!(began.elapsed() < PATIENCE, "one leads");
     }
     check_same(&nodes.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_leader_that_learns_late_that_it_was_replaced_looks_once_at_a_time() {
+    let [a, b] = nodes(["a", "b"]);
+    assert!(is_committed(&a.write("before", &transfer(5))));
+    a.log.storage().gated.insert("a");
+    let read = a.ask(Level::Linearizable, 60 * SECOND_US);
+    a.log.wait_at_gate(1);
+    // Its append is queued behind the look.
+    let zombie = a.submit("zombie", &transfer(7), 60 * SECOND_US);
+    assert_eq!(a.balance(Level::Eventual, SECOND_US).0, Ok(5));
+    assert_eq!(b.promote("b"), Promoted::Asked);
+    b.wait_to_lead();
+    assert!(is_committed(&b.write("after", &transfer(11))));
+    a.log.storage().let_through = 1;
+    // It follows, and what became of its append is known while its first look is under way.
+    a.log.wait_at_gate(2);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(50) {
+        assert_eq!(a.balance(Level::Eventual, SECOND_US).0, Ok(5));
+    }
+    a.log.storage().gated.clear();
+    let told = zombie.recv().expect("an answer");
+    assert!(matches!(told, Reply::Uncertain | Reply::Rejected(Rejected::NotLeader)), "{told:?}");
+    read.recv().expect("an answer").found.expect("it is proven by a look of the follower");
+    assert_eq!(a.linearizable(), 16);
+    assert!(a.work.try_iter().any(|work| work == Work::Abandon), "what it was performing is broken off");
+    assert!(is_committed(&b.write("zombie", &transfer(7))), "it did not happen");
+    check_same(&[&a, &b]);
+}
+
+#[test]
+fn a_log_that_fails_at_once_is_left_alone_whoever_waits_for_it() {
+    let [a, b] = nodes(["a", "b"]);
+    assert_eq!(b.linearizable(), 0);
+    b.log.storage().cut_off.insert("b");
+    let looks = || b.log.storage().looks["b"];
+    let before = looks();
+    let (found, _) = b.balance(Level::Linearizable, SECOND_US / 2);
+    assert!(matches!(found, Err(ReadError::Unavailable { .. })), "{found:?}");
+    let looked = looks() - before;
+    assert!(looked <= 20, "{looked} looks in half a second");
+    b.log.storage().cut_off.clear();
+    assert!(is_committed(&a.write("t", &transfer(5))));
+    assert_eq!(b.linearizable(), 5);
 }

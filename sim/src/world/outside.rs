@@ -147,6 +147,10 @@ impl World {
                 self.perform_evaluation(asked);
                 return Ok(());
             }
+            Work::Abandon => {
+                self.lose_outbox();
+                return Ok(());
+            }
         };
         self.next_id += 1;
         let id = self.next_id;

@@ -20,6 +20,7 @@ use crate::hand::Job;
 use crate::handle::{Promoted, PromotedReply};
 use crate::options::Turns;
 use crate::role::{Decision, Suspicion};
+use crate::work::Work;
 
 /// How long a follower rests between two looks at a log that had something new, at one that had nothing, and at one that did not
 /// answer.
@@ -38,19 +39,30 @@ pub(super) struct Turn {
 
 /// What a follower has the log do.
 enum Tailing {
-    Resting(Instant, Duration),
+    Resting {
+        since: Instant,
+        rest: Duration,
+        /// Whether a reader that wants a proof ends it at once.
+        is_light: bool,
+    },
     Looking,
     Claiming,
 }
 
 impl Turn {
     pub(super) fn new(turns: Turns) -> Self {
-        let tailing = Tailing::Resting(Instant::now(), Duration::ZERO);
+        let tailing = Tailing::Resting { since: Instant::now(), rest: Duration::ZERO, is_light: true };
         Self { turns, suspicion: Suspicion::new(turns), tailing, handing_over: None }
     }
 
+    /// Looks again after that, and no sooner.
     fn rest(&mut self, rest: Duration) {
-        self.tailing = Tailing::Resting(Instant::now(), rest);
+        self.tailing = Tailing::Resting { since: Instant::now(), rest, is_light: false };
+    }
+
+    /// Rests after a look that showed something: the next one will, too, and comes at once if a reader waits for it.
+    fn rest_lightly(&mut self, rest: Duration) {
+        self.tailing = Tailing::Resting { since: Instant::now(), rest, is_light: true };
     }
 }
 
@@ -63,8 +75,10 @@ impl Driver {
             return (!self.cell.is_appending()).then(|| heartbeat.saturating_sub(self.last_append.elapsed()));
         }
         match turn.tailing {
-            Tailing::Resting(..) if self.cell.wants_proof_since_us().is_some() => Some(Duration::ZERO),
-            Tailing::Resting(since, rest) => Some(rest.saturating_sub(since.elapsed())),
+            Tailing::Resting { is_light: true, .. } if self.cell.wants_proof_since_us().is_some() => {
+                Some(Duration::ZERO)
+            }
+            Tailing::Resting { since, rest, .. } => Some(rest.saturating_sub(since.elapsed())),
             Tailing::Looking | Tailing::Claiming => None,
         }
     }
@@ -102,17 +116,18 @@ impl Driver {
             }
             Err(error) => self.lost(&error),
         };
+        let took_us = self.now().mono_us.saturating_sub(asked_us);
         let followed = self.cell.apply_followed(tail, &found, asked_us)?;
         let (now, may_claim) = (self.now(), self.shared.may_claim.load(Ordering::Relaxed));
         let Some(turn) = &mut self.turn else { return Ok(()) };
-        turn.suspicion.looked(now.mono_us, followed.has_new);
+        turn.suspicion.looked(now.mono_us, took_us, followed.has_new);
         if followed.has_claim {
             turn.suspicion.saw_claim();
         }
         if followed.is_asked {
             turn.suspicion.handed();
         }
-        turn.rest(if followed.has_new { REST_BUSY } else { REST_IDLE });
+        turn.rest_lightly(if followed.has_new { REST_BUSY } else { REST_IDLE });
         let decision = turn.suspicion.decide(asked_us, may_claim);
         if followed.is_caught_up && decision == Decision::Claim && self.stoppers.is_empty() {
             self.claim_lead(now);
@@ -126,6 +141,11 @@ impl Driver {
             turn.tailing = Tailing::Claiming;
         }
         self.hand_on(Job::Append { after: self.cell.tail(), epoch: self.cell.epoch(), entry });
+    }
+
+    /// Whether a claim of this follower's is under way, and no other append.
+    pub(super) fn claims_lead(&self) -> bool {
+        self.cell.is_following() && self.turn.as_ref().is_some_and(|turn| matches!(turn.tailing, Tailing::Claiming))
     }
 
     /// What became of the claim of a follower.
@@ -200,6 +220,11 @@ impl Driver {
     pub(super) fn step_down(&mut self) {
         self.cell.step_down();
         self.leading = super::leading::Leading::Sure;
+        self.is_last = false;
+        // The next leader's claim takes what is being performed for broken off, and asks what came of it: from here on nothing more of
+        // it may happen.
+        drop(self.cell.take_work());
+        (self.outbox)(Work::Abandon);
         if let Some(turn) = &mut self.turn {
             turn.suspicion = Suspicion::new(turn.turns);
             if let Some((_, reply)) = turn.handing_over.take() {
