@@ -91,14 +91,19 @@ impl Couriers {
     }
 
     /// Has somebody look at a subscription.
-    pub(crate) fn wake(&self, subscription: u64) {
+    pub(crate) fn wake(&self, performing: &mut JoinSet<()>, subscription: u64) {
         match self.shared.running().entry(subscription) {
             Entry::Occupied(running) => running.get().notify_one(),
             Entry::Vacant(none) => {
                 let bell = Arc::clone(none.insert(Arc::default()));
-                tokio::spawn(Courier::new(Arc::clone(&self.shared), bell, subscription).run());
+                performing.spawn(Courier::new(Arc::clone(&self.shared), bell, subscription).run());
             }
         }
+    }
+
+    /// All couriers were broken off.
+    pub(crate) fn forget(&self) {
+        self.shared.running().clear();
     }
 }
 

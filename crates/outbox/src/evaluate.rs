@@ -72,25 +72,22 @@ impl Evaluator {
     }
 
     /// Computes it, and tells the cell.
-    pub(crate) fn evaluate(&self, cell: CellHandle, evaluation: Box<Evaluation>, performing: Performing) {
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
-            let _performing = performing;
-            // Never closed, so there is a place sooner or later.
-            let Ok(place) = Arc::clone(&shared.room).acquire_owned().await else { return };
-            let evaluation: Arc<Evaluation> = Arc::from(evaluation);
-            let computed = spawn_blocking({
-                let (shared, evaluation) = (Arc::clone(&shared), Arc::clone(&evaluation));
-                move || shared.compute(&evaluation)
-            });
-            let computed = computed.await.unwrap_or_else(|_| Err("it could not be computed".to_owned()));
-            drop(place);
-            let computed = match computed {
-                Ok(Computed::Start { saga, input }) => shared.check_nested(&cell, saga, input).await,
-                other => other,
-            };
-            submit(&cell, command_of(&evaluation, &computed)).await;
+    pub(crate) async fn evaluate(self, cell: CellHandle, evaluation: Box<Evaluation>, _performing: Performing) {
+        let shared = self.shared;
+        // Never closed, so there is a place sooner or later.
+        let Ok(place) = Arc::clone(&shared.room).acquire_owned().await else { return };
+        let evaluation: Arc<Evaluation> = Arc::from(evaluation);
+        let computed = spawn_blocking({
+            let (shared, evaluation) = (Arc::clone(&shared), Arc::clone(&evaluation));
+            move || shared.compute(&evaluation)
         });
+        let computed = computed.await.unwrap_or_else(|_| Err("it could not be computed".to_owned()));
+        drop(place);
+        let computed = match computed {
+            Ok(Computed::Start { saga, input }) => shared.check_nested(&cell, saga, input).await,
+            other => other,
+        };
+        submit(&cell, command_of(&evaluation, &computed)).await;
     }
 }
 

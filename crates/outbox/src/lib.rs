@@ -26,6 +26,7 @@ use call::{AddressPolicy, Client};
 use cell::{CellHandle, OutboxOf, Work};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 pub use definitions::Definitions;
 pub use deliver::DeliverySettings;
@@ -162,31 +163,45 @@ impl Outbox {
         let with = With { client: client.clone(), secrets: call_secrets, traces, under_way: under_way.clone() };
         let evaluator = Evaluator::new(&cell, addresses, definitions);
         let couriers = Couriers::new(cell.clone(), client, secrets, settings, under_way.clone(), deliveries);
-        while let Some(Handed { work, at }) = receiver.recv().await {
+        let mut performing = JoinSet::new();
+        loop {
+            let handed = tokio::select! {
+                handed = receiver.recv() => handed,
+                // What it came to is told by itself.
+                Some(_) = performing.join_next() => continue,
+            };
+            let Some(Handed { work, at }) = handed else { break };
             let (call, attempt, phase, remaining_us, accepted) = match work {
                 Work::Try { call, attempt, phase, remaining_us, accepted } => {
                     (call, attempt, phase, remaining_us, accepted)
                 }
                 Work::Deliver { subscription } => {
-                    couriers.wake(subscription);
+                    couriers.wake(&mut performing, subscription);
+                    continue;
+                }
+                Work::Abandon => {
+                    // Everything waits somewhere, so this ends at once; and afterwards nothing more is begun.
+                    performing.shutdown().await;
+                    couriers.forget();
                     continue;
                 }
                 // What is not computed any more is asked for again by the next leader's claim.
                 Work::Evaluate(_) if *under_way.closing.borrow() => continue,
                 Work::Evaluate(evaluation) => {
-                    evaluator.evaluate(cell.clone(), evaluation, under_way.begin());
+                    performing.spawn(evaluator.clone().evaluate(cell.clone(), evaluation, under_way.begin()));
                     continue;
                 }
             };
-            let (cell, with, performing) = (cell.clone(), with.clone(), under_way.begin());
-            tokio::spawn(async move {
-                let _performing = performing;
+            let (cell, with, counted) = (cell.clone(), with.clone(), under_way.begin());
+            performing.spawn(async move {
+                let _counted = counted;
                 let deadline = Duration::from_micros(remaining_us).saturating_sub(at.elapsed());
                 let command = attempt::perform(&with, call, attempt, phase, deadline, &accepted).await;
                 submit::submit(&cell, command).await;
             });
         }
-        // Whoever still waits for something to deliver waits in vain.
+        // What is under way ends by itself, and finds nobody to tell. Whoever still waits for something to deliver waits in vain.
+        performing.detach_all();
         under_way.closing.send_replace(true);
     }
 }

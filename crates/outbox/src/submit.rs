@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cell::{CellHandle, Rejected, Reply, Write};
+use cell::{CellHandle, Rejected, Reply, Role, Write};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
@@ -19,7 +19,7 @@ pub(crate) async fn submit(cell: &CellHandle, command: Vec<u8>) -> bool {
         // The receiver lives until the answer is there.
         cell.write(write, move |reply| drop(sender.send(reply)));
         match receiver.await {
-            Ok(Reply::Rejected(Rejected::Overloaded { .. } | Rejected::StorageFull | Rejected::LogUnavailable)) => {
+            Ok(Reply::Rejected(reason)) if may_pass(reason, cell.status().role) => {
                 tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -29,13 +29,41 @@ pub(crate) async fn submit(cell: &CellHandle, command: Vec<u8>) -> bool {
                 error!(?why, "what came of an effect cannot be told");
                 return false;
             }
-            Ok(Reply::Rejected(Rejected::Stopping | Rejected::NotLeader) | Reply::Uncertain) | Err(_) => {
+            Ok(Reply::Rejected(_) | Reply::Uncertain) | Err(_) => {
                 warn!(
                     "the cell ended or another node leads before it heard what came of an effect; the next leader finds it uncertain"
                 );
                 return false;
             }
             Ok(Reply::Decided(_) | Reply::Pending { .. }) => return true,
+        }
+    }
+}
+
+/// Whether the cell may take later what it does not take now. A leader that is about to hand the lead over takes nothing, and stays
+/// the leader where that fails.
+fn may_pass(reason: Rejected, role: Role) -> bool {
+    match reason {
+        Rejected::Overloaded { .. } | Rejected::StorageFull | Rejected::LogUnavailable => true,
+        Rejected::NotLeader => role == Role::Leader,
+        Rejected::Stopping | Rejected::Malformed | Rejected::TooLarge { .. } | Rejected::DeadlineExceeded => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_taken_now_is_told_again() {
+        for (reason, role, expected) in [
+            (Rejected::StorageFull, Role::Leader, true),
+            (Rejected::NotLeader, Role::Leader, true),
+            (Rejected::NotLeader, Role::Follower, false),
+            (Rejected::Stopping, Role::Leader, false),
+            (Rejected::Malformed, Role::Leader, false),
+        ] {
+            assert_eq!(may_pass(reason, role), expected, "{reason:?} {role:?}");
         }
     }
 }
