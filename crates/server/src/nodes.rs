@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use call::{AddressPolicy, BulkheadSettings, Client, DestinationSettings, Settings, SettingsError};
+use call::{AddressPolicy, BulkheadSettings, Client, DestinationSettings, Settings, SettingsError, TransportSettings};
 use cell::{CellHandle, Role};
 use log_postgres::{NodeSaid, NodeSeen, NodeTable};
 use tracing::{info, warn};
@@ -27,6 +27,9 @@ const HEARD_WITHIN_MS: u64 = 5_000;
 
 /// Requests that are passed on at a time, and that wait to be.
 const FORWARDS_MAX: usize = 4_096;
+
+/// The largest answer that is passed back: more than a leader gives to the largest request.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
 /// This node among the others. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,7 +77,8 @@ impl Nodes {
     ) -> Result<(Self, Telling), SettingsError> {
         let bulkhead = BulkheadSettings { concurrency_max: FORWARDS_MAX, waiting_max: FORWARDS_MAX };
         // There is one leader: to leave it alone for a while helps nobody.
-        let destination = DestinationSettings { bulkhead, breaker: None, ..DestinationSettings::default() };
+        let transport = TransportSettings { body_bytes_max: ANSWER_BYTES_MAX, ..TransportSettings::default() };
+        let destination = DestinationSettings { bulkhead, breaker: None, transport, ..DestinationSettings::default() };
         let client = Client::new(Settings { addresses: Arc::new(Anywhere), destination, ..Settings::default() })?;
         // What the others say is not known yet.
         cell.allow_claims(config.promotion == Promotion::Auto);
@@ -126,7 +130,8 @@ impl Nodes {
                         if told.is_none_or(|(role, _)| role != status.role) {
                             info!(role = said.role, epoch = said.epoch, "this node takes its turn");
                         }
-                        let may_claim = self.shared.config.promotion.allows(&self.shared.config.region, &known);
+                        let may_claim =
+                            self.shared.config.promotion.allows(&self.shared.config.region, &known, status.epoch);
                         self.shared.cell.allow_claims(may_claim);
                         *self.shared.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
                         (told, is_deaf) = (Some(state), false);
@@ -158,13 +163,14 @@ impl Drop for Telling {
 }
 
 impl Promotion {
-    /// Whether a node of `region` may claim by itself when the leader is silent.
-    fn allows(self, region: &str, known: &[NodeSeen]) -> bool {
+    /// Whether a node of `region` may claim by itself when the leader of the reign `epoch` is silent.
+    fn allows(self, region: &str, known: &[NodeSeen], epoch: u64) -> bool {
         match self {
             Self::Auto => true,
             Self::Manual => false,
-            // Where nobody ever led there is no region to stay in.
-            Self::Region => leader_of(known, 0).is_none_or(|leader| leader.said.region == region),
+            // Where nobody ever led there is no region to stay in. Where the leader did not say where it was, or not within a day, a
+            // person decides: an older one says nothing of it.
+            Self::Region => leader_of(known, epoch).map_or(epoch == 0, |leader| leader.said.region == region),
         }
     }
 }
@@ -211,14 +217,16 @@ mod tests {
     #[test]
     fn who_may_claim() {
         let known = [seen("a", Role::Leader, 3, "eu"), seen("b", Role::Follower, 3, "us")];
-        for (promotion, region, known, expected) in [
-            (Promotion::Auto, "us", &known[..], true),
-            (Promotion::Manual, "eu", &known[..], false),
-            (Promotion::Region, "eu", &known[..], true),
-            (Promotion::Region, "us", &known[..], false),
-            (Promotion::Region, "us", &[], true),
+        for (promotion, region, known, epoch, expected) in [
+            (Promotion::Auto, "us", &known[..], 3, true),
+            (Promotion::Manual, "eu", &known[..], 3, false),
+            (Promotion::Region, "eu", &known[..], 3, true),
+            (Promotion::Region, "us", &known[..], 3, false),
+            (Promotion::Region, "us", &[], 0, true),
+            (Promotion::Region, "eu", &known[..], 4, false),
+            (Promotion::Region, "eu", &[], 4, false),
         ] {
-            assert_eq!(promotion.allows(region, known), expected, "{promotion:?} {region}");
+            assert_eq!(promotion.allows(region, known, epoch), expected, "{promotion:?} {region} {epoch}");
         }
     }
 }
