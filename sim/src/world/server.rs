@@ -78,9 +78,10 @@ impl World {
         }
         let waits = node.cell.is_appending() || node.cell.has_waiting_reads();
         let is_full = node.cell.is_storage_full();
+        // With a bug planted the cell may have been told of an append that is still under way.
+        let is_appending = node.cell.is_appending() || node.appending.is_some();
         let stands_still = self.settings.canary == Some(Canary::NoTimers);
-        let timer_us =
-            node.cell.timer_due_in_us(now).filter(|_| !node.cell.is_appending() && !is_full && !stands_still);
+        let timer_us = node.cell.timer_due_in_us(now).filter(|_| !is_appending && !is_full && !stands_still);
         let pending_us = node.cell.pending_due_in_us(now);
         let has_house_work = node.has_house_work();
         self.outcome.sometimes.hold_expired |= node.cell.status().counters.expired_holds > 0;

@@ -151,7 +151,7 @@ fn check_pages(mut page: impl FnMut(Option<u64>) -> (usize, Option<u64>)) {
 fn pages_end_with_their_bytes() {
     let options = Options { segment_bytes: 16 << 20, ..Options::default() };
     let mut world = World::new(options);
-    let large = format!("\"{}\"", "x".repeat(2 * MIB));
+    let large = format!("\"{}\"", "x".repeat(MIB));
     for id in ["a", "b", "c"] {
         world.open_account(id, &large);
     }
