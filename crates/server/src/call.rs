@@ -151,9 +151,9 @@ impl Call {
             return nodes::promote(self, node, head).await;
         }
         if route.is_write()
-            && let Some(nodes) = self.app.nodes.as_ref().filter(|nodes| nodes.follows())
+            && let Some(nodes) = self.app.nodes.as_ref().filter(|nodes| nodes.follows()).cloned()
         {
-            return nodes::forward(self, nodes, route, head, body).await;
+            return nodes::forward(self, &nodes, route, head, body).await;
         }
         if route.is_write() {
             routes::write(self, route, head, body).await

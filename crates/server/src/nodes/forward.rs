@@ -9,7 +9,7 @@ use bytes::Bytes;
 use call::{Report, Verdict};
 use cell::Promoted;
 use edge::Body;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, ORIGIN, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use log_postgres::NodeSeen;
@@ -20,10 +20,10 @@ use wire::{Code, Problem};
 use words::{Key, Outcome};
 
 use super::{HEARD_WITHIN_MS, Nodes};
-use crate::call::{Call, IDEMPOTENCY_KEY, Payload, bytes_of, media_of};
+use crate::call::{Call, IDEMPOTENCY_KEY, Payload, media_of};
 use crate::respond::{Answered, internal};
 use crate::route::Route;
-use crate::routes::collect;
+use crate::routes::{self, collect};
 
 /// Names the node that passed a request on. A request that has it is passed on no more.
 const TERTIUM_FORWARDED: HeaderName = HeaderName::from_static("tertium-forwarded");
@@ -44,7 +44,11 @@ const WAY_BACK_US: u64 = 5_000;
 /// When to come back to a cell that nobody leads.
 const RETRY_AFTER_MS: u64 = 1_000;
 
+/// What a browser says of the page that asks. The node that it asked has judged it.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// A request on its way to the leader.
+#[derive(Clone)]
 struct Passed {
     body: Bytes,
     key: Option<Key>,
@@ -56,7 +60,7 @@ struct Passed {
 /// # Errors
 /// `not-leader` where it certainly did not happen, `outcome-unknown` where nobody knows, and what is wrong with the request.
 pub(crate) async fn forward(
-    call: &Call,
+    call: &mut Call,
     nodes: &Nodes,
     route: Route<'_>,
     head: &Parts,
@@ -76,9 +80,23 @@ pub(crate) async fn forward(
     call.check_in_time(deadline_us, text)?;
     let body = collect(call, body, deadline_us, text).await?;
     let body = body.as_deref().map(Bytes::copy_from_slice).unwrap_or_default();
-    let leader = leader_within(call, nodes, deadline_us).await;
-    let leader = leader.ok_or_else(|| not_leader(None, "Nobody is known to lead."))?;
-    pass_on(call, nodes, &leader, head, Passed { body, key, deadline_us }).await
+    let until_us = deadline_us.min(call.app.cell.now_us() + LEADER_WAIT_US);
+    let passed = Passed { body, key, deadline_us };
+    loop {
+        let leader = leader_until(call, nodes, until_us).await;
+        if !nodes.follows() {
+            // It took over meanwhile.
+            let mut body = Payload::Whole(passed.body);
+            return routes::write(call, route, head, &mut body).await;
+        }
+        let leader = leader.ok_or_else(|| not_leader(None, "Nobody is known to lead."))?;
+        let answered = pass_on(call, nodes, &leader, head, passed.clone()).await?;
+        // A leader that hands the lead over takes nothing more: what it turned away is certain not to have happened.
+        if answered.extra.code != Some(Code::NotLeader) || call.app.cell.now_us() >= until_us {
+            return Ok(answered);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Refuses a write over a way on which nothing is passed on.
@@ -111,7 +129,8 @@ pub(crate) async fn promote(call: &Call, segment: &str, head: &Parts) -> Result<
         let heard = heard.map_or("never".to_owned(), |ago_ms| format!("{ago_ms} ms ago"));
         return Err(Problem::new(Code::InvalidRequest, format!("The node {to} was last heard of: {heard}.")));
     }
-    let leader = if nodes.follows() { leader_within(call, &nodes, deadline_us).await } else { None };
+    let until_us = deadline_us.min(call.app.cell.now_us() + LEADER_WAIT_US);
+    let leader = if nodes.follows() { leader_until(call, &nodes, until_us).await } else { None };
     if let Some(leader) = leader.filter(|leader| leader.ago_ms <= HEARD_WITHIN_MS) {
         refuse_second_hop(&nodes, head)?;
         let passed = Passed { body: Bytes::new(), key: None, deadline_us };
@@ -158,12 +177,11 @@ fn not_leader(leader: Option<&NodeSeen>, why: &str) -> Problem {
     Problem::new(Code::NotLeader, detail).with_retry_after_ms(RETRY_AFTER_MS)
 }
 
-/// The leader; where nobody leads at the moment, the next one, if there is one soon.
-async fn leader_within(call: &Call, nodes: &Nodes, deadline_us: u64) -> Option<NodeSeen> {
-    let until_us = deadline_us.min(call.app.cell.now_us() + LEADER_WAIT_US);
+/// The other node that leads; where nobody does at the moment, the next one, if there is one by then and it is not this one.
+async fn leader_until(call: &Call, nodes: &Nodes, until_us: u64) -> Option<NodeSeen> {
     loop {
         let leader = nodes.leader().filter(|leader| leader.said.node != nodes.shared.config.node);
-        if leader.is_some() || call.app.cell.now_us() >= until_us {
+        if leader.is_some() || !nodes.follows() || call.app.cell.now_us() >= until_us {
             return leader;
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -196,6 +214,8 @@ async fn pass_on(
     };
     let request = call::Call { method: head.method.clone(), ..request };
     tokio::select! {
+        // What is answered is known, whoever leads by then.
+        biased;
         report = nodes.shared.client.call(request) => answer_of(report, leader, &text),
         // A leader that hangs would keep the caller for all its deadline, though another could answer.
         () = another_leads(nodes, leader) => Err(unknown(&text)),
@@ -228,7 +248,9 @@ async fn another_leads(nodes: &Nodes, asked: &NodeSeen) {
 /// The leader's answer, as it came.
 fn relayed(answer: call::Answer, leader: &NodeSeen) -> Answered {
     let mut headers = answer.headers;
-    for name in [CONNECTION, CONTENT_LENGTH, DATE, KEEP_ALIVE, TRANSFER_ENCODING, TRAILER, UPGRADE] {
+    let of_that_hop = named_by_connection(&headers);
+    let never = [CONNECTION, CONTENT_LENGTH, DATE, KEEP_ALIVE, TRANSFER_ENCODING, TRAILER, UPGRADE];
+    for name in of_that_hop.into_iter().chain(never) {
         headers.remove(name);
     }
     if let Ok(value) = HeaderValue::from_str(&leader.said.node) {
@@ -239,9 +261,18 @@ fn relayed(answer: call::Answer, leader: &NodeSeen) -> Answered {
         .into_iter()
         .find(|known| Some(known.as_str()) == outcome);
     let mut answered = Answered::page("", Bytes::new());
+    answered.extra.code = is_not_leader(answer.status.as_u16(), outcome, &answer.body).then_some(Code::NotLeader);
     (answered.status, answered.body, answered.outcome) = (answer.status.as_u16(), Body::full(answer.body), outcome);
     answered.extra.relayed = Some(Box::new(headers));
     answered
+}
+
+/// Whether whoever answered refused because it did not lead, and so nothing happened.
+fn is_not_leader(status: u16, outcome: Option<Outcome>, body: &[u8]) -> bool {
+    status == Code::NotLeader.status()
+        && outcome == Some(Outcome::Refused)
+        && serde_json::from_slice::<serde_json::Value>(body)
+            .is_ok_and(|problem| problem["code"] == Code::NotLeader.as_str())
 }
 
 /// What goes along: everything but what belongs to the connection, and what the call layers set themselves.
@@ -257,12 +288,12 @@ fn headers_of(headers: &HeaderMap, node: &str) -> HeaderMap {
         TRANSFER_ENCODING,
         UPGRADE,
         IDEMPOTENCY_KEY,
+        ORIGIN,
+        SEC_FETCH_SITE,
         X_REQUEST_DEADLINE,
     ];
     let mut along = headers.clone();
-    // What the connection's header names belongs to it, too (RFC 9110, section 7.6.1).
-    let named = bytes_of(headers, &CONNECTION).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
-    for name in named.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok()).chain(of_this_hop) {
+    for name in named_by_connection(headers).into_iter().chain(of_this_hop) {
         along.remove(name);
     }
     if let Ok(value) = HeaderValue::from_str(node) {
@@ -271,9 +302,30 @@ fn headers_of(headers: &HeaderMap, node: &str) -> HeaderMap {
     along
 }
 
+/// What the connection's header names belongs to it, too (RFC 9110, section 7.6.1).
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_does_not_lead_says_so() {
+        let body = Problem::of(Code::NotLeader).answer().body;
+        let other = Problem::of(Code::Stopping).answer().body;
+        for (status, outcome, body, expected) in [
+            (503, Some(Outcome::Refused), &body[..], true),
+            (503, None, &body, false),
+            (500, Some(Outcome::Refused), &body, false),
+            (503, Some(Outcome::Refused), &other, false),
+            (503, Some(Outcome::Refused), b"", false),
+        ] {
+            assert_eq!(is_not_leader(status, outcome, body), expected, "{status} {outcome:?}");
+        }
+    }
 
     #[test]
     fn what_belongs_to_the_connection_stays() {
@@ -284,6 +336,8 @@ mod tests {
             ("content-type", "application/json"),
             ("host", "follower:1"),
             ("idempotency-key", "k"),
+            ("origin", "http://follower:1"),
+            ("sec-fetch-site", "same-origin"),
             ("tertium-session", "1.main:1:7"),
             ("x-of-this-hop", "1"),
             ("x-request-deadline", "2s"),
