@@ -152,15 +152,19 @@ pub fn put_write(out: &mut Vec<u8>, method: &str, path: &str, key: &str, headers
     for part in [method, " ", path, host, key] {
         out.extend_from_slice(part.as_bytes());
     }
+    put_headers(out, headers);
+    out.extend_from_slice(b"\r\nContent-Length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(body);
+}
+
+fn put_headers(out: &mut Vec<u8>, headers: &[(&str, &str)]) {
     for (name, value) in headers {
         for part in ["\r\n", *name, ": ", *value] {
             out.extend_from_slice(part.as_bytes());
         }
     }
-    out.extend_from_slice(b"\r\nContent-Length: ");
-    out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
-    out.extend_from_slice(b"\r\n\r\n");
-    out.extend_from_slice(body);
 }
 
 /// Appends the settling of a key.
@@ -180,11 +184,7 @@ pub fn put_read(out: &mut Vec<u8>, path: &str, headers: &[(&str, &str)]) {
     for part in ["GET ", path, " HTTP/1.1\r\nHost: localhost"] {
         out.extend_from_slice(part.as_bytes());
     }
-    for (name, value) in headers {
-        for part in ["\r\n", *name, ": ", *value] {
-            out.extend_from_slice(part.as_bytes());
-        }
-    }
+    put_headers(out, headers);
     out.extend_from_slice(b"\r\n\r\n");
 }
 

@@ -121,8 +121,7 @@ impl Cluster {
 
     /// As a server is told of it.
     pub fn url(&self) -> String {
-        let host = self.server.socket().display().to_string().replace('/', "%2F");
-        format!("postgres://{}@{host}/postgres", own_postgres::USER)
+        self.server.url()
     }
 
     /// Its version and the settings that decide what a figure is worth.

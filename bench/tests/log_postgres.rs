@@ -57,10 +57,9 @@ fn failed(error: &io::Error) -> ExitCode {
 }
 
 fn run(mut cluster: Cluster, dir: &Path, faults: u64, seed: u64) -> io::Result<()> {
-    let host = cluster.socket().display().to_string().replace('/', "%2F");
+    let url = cluster.url();
     let launch_on = |data: &str| -> io::Result<Launch> {
         let launch = Launch::new(&release_binary()?, &dir.join(data))?;
-        let url = format!("postgres://{USER}@{host}/postgres");
         Ok(launch.with("--log", &url).with("--checkpoint-bytes", "2097152"))
     };
     let launch = launch_on("data")?;

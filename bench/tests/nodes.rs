@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use own_postgres::{Cluster, USER};
+use own_postgres::Cluster;
 use tertium_bench::call::{Answer, Client};
 use tertium_bench::http;
 use tertium_bench::process::{Launch, Server, release_binary};
@@ -246,10 +246,9 @@ impl Nodes {
 }
 
 fn launch(cluster: &Cluster, dir: &Path, node: &str, data: &str) -> io::Result<Launch> {
-    let host = cluster.socket().display().to_string().replace('/', "%2F");
     let launch = Launch::new(&release_binary()?, &dir.join(data))?;
     let advertise = format!("http://{}", launch.addr);
-    let launch = launch.with("--log", &format!("postgres://{USER}@{host}/postgres"));
+    let launch = launch.with("--log", &cluster.url());
     Ok(launch.with("--node", node).with("--advertise", &advertise).with("--checkpoint-bytes", "2097152"))
 }
 

@@ -175,6 +175,12 @@ impl Cluster {
         self.dir.join("data")
     }
 
+    /// The URL of its database, through its socket.
+    pub fn url(&self) -> String {
+        let host = self.dir.display().to_string().replace('/', "%2F");
+        format!("postgres://{USER}@{host}/postgres")
+    }
+
     /// The directory of its socket: the `host` to connect to.
     pub fn socket(&self) -> &Path {
         &self.dir

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::house::{ACCOUNTS, House};
+use super::house::{self, ACCOUNTS, House};
 use super::rows::note_failures;
 use super::{Figure, Row, Target};
 use crate::call::Client;
@@ -41,15 +41,9 @@ pub(super) fn calls(house: &mut House, row: &mut Row) -> io::Result<()> {
     Ok(())
 }
 
-/// For the usual time after a warm-up, and the server's processor time for each.
 fn timed(house: &mut House, workload: &mut dyn Workload) -> io::Result<(Outcome, f64)> {
     let sizes = house.sizes();
-    let server = house.server()?;
-    load::run(server.addr(), Plan::timed(CONNECTIONS, sizes.warm_up), workload)?;
-    let cpu = server.cpu_us()?;
-    let outcome = load::run(server.addr(), Plan::timed(CONNECTIONS, sizes.time), workload)?;
-    let cpu_us_each = (server.cpu_us()? - cpu) as f64 / outcome.transfers.max(1) as f64;
-    Ok((outcome, cpu_us_each))
+    house::timed(house.server()?, sizes, CONNECTIONS, workload)
 }
 
 pub(super) fn sagas(house: &mut House, row: &mut Row) -> io::Result<()> {

@@ -11,7 +11,7 @@ use super::Options;
 use super::big::Big;
 use super::quorum::Quorum;
 use crate::call::Client;
-use crate::load::{self, Outcome, Plan};
+use crate::load::{self, Outcome, Plan, Workload};
 use crate::ndjson;
 use crate::postgres::{self, Cluster};
 use crate::process::{Launch, Server, release_binary};
@@ -246,11 +246,7 @@ impl House {
         let (sizes, seed) = (self.sizes, self.next_seed());
         let server = self.server()?;
         let mut workload = crate::workload::Transfers::new(pairs, 0, seed);
-        load::run(server.addr(), Plan::timed(connections, sizes.warm_up), &mut workload)?;
-        let cpu = server.cpu_us()?;
-        let outcome = load::run(server.addr(), Plan::timed(connections, sizes.time), &mut workload)?;
-        let cpu_us_each = (server.cpu_us()? - cpu) as f64 / outcome.transfers.max(1) as f64;
-        Ok((outcome, cpu_us_each))
+        timed(server, sizes, connections, &mut workload)
     }
 
     /// A bulk run on a server of its own; measured when first asked for.
@@ -305,6 +301,23 @@ impl House {
         };
         Ok(self.quorum.insert(quorum))
     }
+}
+
+/// So many connections for the usual time after a warm-up, and the server's processor time for each transfer.
+///
+/// # Errors
+/// Where the load can not be put on.
+pub(super) fn timed(
+    server: &Server,
+    sizes: Sizes,
+    connections: usize,
+    workload: &mut dyn Workload,
+) -> io::Result<(Outcome, f64)> {
+    load::run(server.addr(), Plan::timed(connections, sizes.warm_up), workload)?;
+    let cpu = server.cpu_us()?;
+    let outcome = load::run(server.addr(), Plan::timed(connections, sizes.time), workload)?;
+    let cpu_us_each = (server.cpu_us()? - cpu) as f64 / outcome.transfers.max(1) as f64;
+    Ok((outcome, cpu_us_each))
 }
 
 /// Sends so many transfers in bulk.

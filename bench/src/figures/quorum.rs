@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::house::{ACCOUNTS, Bulk, House, Sizes, open_accounts, send_bulk};
+use super::house::{ACCOUNTS, Bulk, House, Sizes, open_accounts, send_bulk, timed};
 use super::rows::note_failures;
 use super::{Figure, Row, Target};
-use crate::load::{self, Outcome, Plan};
+use crate::load::Outcome;
 use crate::postgres::{self, Cluster, Standbys};
 use crate::process::{Launch, Server};
 use crate::workload::{Balances, Pairs, Transfers};
@@ -89,9 +89,7 @@ impl Quorum {
 
 /// So many connections for the usual time, after a warm-up.
 fn transfers(server: &Server, sizes: Sizes, connections: usize, pairs: Pairs, seed: u64) -> io::Result<Outcome> {
-    let mut workload = Transfers::new(pairs, 0, seed);
-    load::run(server.addr(), Plan::timed(connections, sizes.warm_up), &mut workload)?;
-    load::run(server.addr(), Plan::timed(connections, sizes.time), &mut workload)
+    Ok(timed(server, sizes, connections, &mut Transfers::new(pairs, 0, seed))?.0)
 }
 
 fn sides(server: &Server, sizes: Sizes, pairs: Pairs, seed: u64) -> io::Result<Sides> {
@@ -179,11 +177,10 @@ pub(super) fn reads(house: &mut House, row: &mut Row) -> io::Result<()> {
     let (sizes, seed, launch) = (house.sizes(), house.next_seed(), house.launch("quorum-reads")?);
     let quorum = house.quorum()?;
     let server = quorum.server(launch, "quorum")?;
-    let time = sizes.time.min(Duration::from_secs(5));
+    let sizes = Sizes { time: sizes.time.min(Duration::from_secs(5)), ..sizes };
     for level in ["linearizable", "session", "bounded=1000", "eventual"] {
         let mut workload = Balances::new(ACCOUNTS, level, seed);
-        load::run(server.addr(), Plan::timed(SOME, sizes.warm_up), &mut workload)?;
-        let outcome = load::run(server.addr(), Plan::timed(SOME, time), &mut workload)?;
+        let (outcome, _) = timed(&server, sizes, SOME, &mut workload)?;
         note_failures(row, &outcome);
         row.figures.push(Figure::note(&format!("{level}: reads, 64 connections"), outcome.per_second(), "/s"));
         row.figures.push(Figure::note(&format!("{level}: p50"), outcome.quantile_ms(0.5), "ms"));
